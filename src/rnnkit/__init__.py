@@ -1,0 +1,61 @@
+"""rnnkit: recurrent networks, from your own file to a live stream."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnnkit import kernels as kernels
+    from rnnkit.checkpoint import load as load
+    from rnnkit.errors import CheckpointError as CheckpointError
+    from rnnkit.errors import ConfigError as ConfigError
+    from rnnkit.errors import DataError as DataError
+    from rnnkit.errors import RnnkitError as RnnkitError
+    from rnnkit.errors import RunError as RunError
+    from rnnkit.errors import ShapeError as ShapeError
+    from rnnkit.errors import StreamError as StreamError
+    from rnnkit.layers import GRU as GRU
+    from rnnkit.layers import LAYERS as LAYERS
+    from rnnkit.layers import LSTM as LSTM
+    from rnnkit.layers import RNN as RNN
+    from rnnkit.layers import DiagonalLayer as DiagonalLayer
+    from rnnkit.layers import GatedLayer as GatedLayer
+    from rnnkit.layers import ReluRNN as ReluRNN
+    from rnnkit.layers import Stack as Stack
+    from rnnkit.tasks import TASKS as TASKS
+    from rnnkit.training import resume as resume
+    from rnnkit.training import train as train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "rnnkit.checkpoint": ("load",),
+    "rnnkit.errors": (
+        "CheckpointError",
+        "ConfigError",
+        "DataError",
+        "RnnkitError",
+        "RunError",
+        "ShapeError",
+        "StreamError",
+    ),
+    "rnnkit.layers": ("DiagonalLayer", "GRU", "GatedLayer", "LAYERS", "LSTM", "RNN", "ReluRNN", "Stack"),
+    "rnnkit.tasks": ("TASKS",),
+    "rnnkit.training": ("resume", "train"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", "kernels", *sorted(_HOME_OF)]  # noqa: PLE0604 - names resolved lazily below
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import rnnkit` alone is quick."""
+    if name == "kernels":
+        return import_module("rnnkit.kernels")
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module 'rnnkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

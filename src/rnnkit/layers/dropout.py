@@ -1,0 +1,92 @@
+"""The dropouts that work for recurrence: one mask for all steps, or masks on the weights."""
+
+import torch
+from torch import Tensor, nn
+
+
+def keep_mask(like: Tensor, shape: tuple[int, ...], share: float) -> Tensor:
+    """Draw a dropout mask: 0 with probability `share`, else 1 / (1 - share).
+
+    Args:
+        like: Gives the type and device.
+        shape: Of the mask.
+        share: In [0, 1).
+
+    Returns:
+        A tensor of `shape` whose mean is 1.
+    """
+    return torch.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(1 - share).div_(1 - share)
+
+
+def locked_dropout(values: Tensor, share: float, *, training: bool) -> Tensor:
+    """Drop the same features at every step (variational dropout, Gal and Ghahramani 2016).
+
+    Args:
+        values: (batch, time, size).
+        share: In [0, 1).
+        training: Whether to drop at all.
+
+    Returns:
+        (batch, time, size).
+    """
+    if not training or share == 0:
+        return values
+    return values * keep_mask(values, (values.shape[0], 1, values.shape[2]), share)
+
+
+def drop_weights(weight: Tensor, share: float, *, training: bool) -> Tensor:
+    """Drop entries of a weight matrix for one call (DropConnect; Merity et al. 2018). The parameter itself stays whole.
+
+    Args:
+        weight: Any shape.
+        share: In [0, 1).
+        training: Whether to drop at all.
+
+    Returns:
+        The weight to compute with.
+    """
+    if not training or share == 0:
+        return weight
+    return weight * keep_mask(weight, tuple(weight.shape), share)
+
+
+class LockedDropout(nn.Module):
+    """`locked_dropout` as a module.
+
+    Args:
+        share: In [0, 1).
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Drop in training: (batch, time, size) -> (batch, time, size)."""
+        return locked_dropout(values, self.share, training=self.training)
+
+    def extra_repr(self) -> str:
+        """Return the share, for printing."""
+        return f"{self.share}"
+
+
+class DroppedEmbedding(nn.Embedding):
+    """An embedding that in training drops whole symbols, each in all its places (Gal and Ghahramani 2016).
+
+    Args:
+        num_embeddings: Size of the vocabulary.
+        embedding_dim: Size of a symbol's vector.
+        share: In [0, 1).
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, *, share: float = 0.0) -> None:
+        super().__init__(num_embeddings, embedding_dim)
+        self.share = share
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Look symbols up: (batch, time) -> (batch, time, embedding_dim)."""
+        vectors = super().forward(input)
+        if not self.training or self.share == 0:
+            return vectors
+        kept = keep_mask(self.weight, (self.num_embeddings, 1), self.share)
+        return vectors * kept[input]
