@@ -1,0 +1,176 @@
+"""Draw what a run did, from its records."""
+
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:  # matplotlib takes most of a second to import, so the functions that draw do it
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Record = Mapping[str, Any]
+Points = tuple[list[float], list[float]]
+Label = tuple[float, str, str]  # height, text, colour
+
+# Okabe and Ito's palette: told apart with any kind of colour vision
+_BLUE, _VERMILION, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#5F6368"
+_DOTS_PER_INCH = 150
+_SMOOTHING_SHARE = 0.04  # of the records are averaged into one point
+_SHOWN_SHARE = 0.97  # of the losses lie below the top of the plot
+_LABEL_GAP = 0.065  # of the plot's height, between two labels
+
+
+def training_curves(
+    records: Sequence[Record],
+    path: str | Path,
+    *,
+    title: str,
+    baseline: tuple[str, float] | None,
+    against: Literal["seconds", "step"] = "seconds",
+) -> None:
+    """Draw the losses and the learning rate of a run as a PNG, replacing the file in one move.
+
+    Args:
+        records: The run's log: `kind` is "train" (with `loss`, `learning_rate`) or "validation" (with `nats` or
+            `loss`), each with `step` and `seconds`. Other kinds, and values that are not finite, are left out.
+        path: The PNG to write.
+        title: Stands above the plot.
+        baseline: Name and loss of what the model should beat, drawn as a line; None draws none.
+        against: What the horizontal axis shows.
+    """
+    from matplotlib.figure import Figure
+
+    scale, axis_label = _horizontal_scale(records, against)
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
+    training = _points(records, "train", ("loss",), against, scale)
+    validation = _points(records, "validation", ("nats", "loss"), against, scale)
+    labels = _draw_training(losses, training) + _draw_validation(losses, validation) + _draw_baseline(losses, baseline)
+    _fit_losses(losses, (training[1], validation[1]), [value for value, *_ in labels])
+    _label_ends(losses, labels)
+    _draw_rate(rates, _points(records, "train", ("learning_rate",), against, scale))
+    for axes in (losses, rates):
+        _plain(axes)
+    losses.set_xlim(left=0)
+    losses.set_title(title, loc="left", fontweight="bold")
+    losses.set_ylabel("loss (nats)")
+    rates.set_xlabel(axis_label)
+    _write_png(figure, Path(path))
+
+
+def _horizontal_scale(records: Sequence[Record], against: str) -> tuple[float, str]:
+    """Choose the unit of the horizontal axis: what one record counts for, and its label."""
+    if against == "step":
+        return 1.0, "step"
+    longest = max((record.get("seconds", 0.0) for record in records), default=0.0)
+    units = ((2 * 3600, 1 / 3600, "hours"), (3 * 60, 1 / 60, "minutes"), (0, 1.0, "seconds"))
+    return next((scale, f"{name} of training") for start, scale, name in units if longest >= start)
+
+
+def _points(records: Sequence[Record], kind: str, keys: Sequence[str], against: str, scale: float) -> Points:
+    """Take the finite points of one curve: the first of `keys` that a record has."""
+    places: list[float] = []
+    values: list[float] = []
+    for record in records:
+        value = next((record[key] for key in keys if key in record), None)
+        if record.get("kind") == kind and value is not None and math.isfinite(value):
+            places.append(record[against] * scale)
+            values.append(value)
+    return places, values
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """Average over a centred window that does not lag: narrow at the steep start, cut off at the end."""
+    sums = list(itertools.accumulate(values, initial=0.0))
+    reach = int(_SMOOTHING_SHARE * len(values) / 2)
+    smoothed: list[float] = []
+    for place in range(len(values)):
+        half = min(reach, place)
+        start, stop = place - half, min(place + half + 1, len(values))
+        smoothed.append((sums[stop] - sums[start]) / (stop - start))
+    return smoothed
+
+
+def _draw_training(axes: "Axes", points: Points) -> list[Label]:
+    """Draw the raw loss faintly and its average over it."""
+    places, values = points
+    if not values:
+        return []
+    smoothed = _smooth(values)
+    axes.plot(places, values, color=_BLUE, alpha=0.25, linewidth=0.7)
+    axes.plot(places, smoothed, color=_BLUE, linewidth=1.6)
+    return [(smoothed[-1], f"training {smoothed[-1]:.3f}", _BLUE)]
+
+
+def _draw_validation(axes: "Axes", points: Points) -> list[Label]:
+    """Draw the validation points and mark the best."""
+    places, values = points
+    if not values:
+        return []
+    best = min(range(len(values)), key=values.__getitem__)
+    axes.plot(places, values, color=_VERMILION, linewidth=1.2, marker="o", markersize=3.5)
+    axes.plot(places[best], values[best], "*", color=_VERMILION, markersize=14, markeredgecolor="white", zorder=5)
+    beside = {"xytext": (0, 9), "textcoords": "offset points", "ha": "right" if best else "left"}
+    axes.annotate(f"best {values[best]:.3f}", (places[best], values[best]), color=_VERMILION, **beside)
+    return [(values[-1], f"validation {values[-1]:.3f}", _VERMILION)]
+
+
+def _draw_baseline(axes: "Axes", baseline: tuple[str, float] | None) -> list[Label]:
+    """Draw what the model should beat as a line across."""
+    if baseline is None or not math.isfinite(baseline[1]):
+        return []
+    name, loss = baseline
+    axes.axhline(loss, color=_GREY, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+    return [(loss, f"{name} {loss:.3f}", _GREY)]
+
+
+def _draw_rate(axes: "Axes", points: Points) -> None:
+    """Draw the learning rate from zero up."""
+    axes.plot(*points, color=_GREEN, linewidth=1.4)
+    axes.set_ylim(0, 1.15 * max(points[1], default=0.0) or 1.0)
+    axes.set_ylabel("learning\nrate")
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+
+
+def _fit_losses(axes: "Axes", curves: Sequence[Sequence[float]], landmarks: Sequence[float]) -> None:
+    """Show the part of the curves where something happens: the steep start may leave at the top."""
+    values = sorted(value for curve in curves for value in curve)
+    if not values:
+        axes.text(0.5, 0.5, "no losses recorded", transform=axes.transAxes, ha="center", color=_GREY)
+        return
+    top = max(values[math.ceil(_SHOWN_SHARE * (len(values) - 1))], *landmarks)
+    bottom = min(values[0], *landmarks)
+    margin = 0.06 * (top - bottom) or 0.1
+    axes.set_ylim(bottom - margin, top + margin)
+
+
+def _label_ends(axes: "Axes", labels: Sequence[Label]) -> None:
+    """Write each curve's name beside its end, moved apart where they would overlap."""
+    bottom, top = axes.get_ylim()
+    gap = _LABEL_GAP * (top - bottom)
+    heights: list[float] = []
+    for value, text, color in sorted(labels):
+        height = max(min(max(value, bottom), top), heights[-1] + gap if heights else bottom)
+        heights.append(height)
+        axes.text(1.015, height, text, transform=axes.get_yaxis_transform(), color=color, va="center")
+
+
+def _plain(axes: "Axes") -> None:
+    """Leave only the lines that carry information."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#E3E5E8", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.margins(x=0)
+
+
+def _write_png(figure: "Figure", path: Path) -> None:
+    """Write the figure aside, then rename, so that a reader never sees half a file."""
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        figure.savefig(aside, format="png", dpi=_DOTS_PER_INCH)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)

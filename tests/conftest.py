@@ -1,0 +1,48 @@
+"""What every test shares: a fixed number of threads, a small text, and the real data where it is present."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from rnnkit.data.samples import sample_path
+
+TINY_TEXT_BYTES = 20_000
+
+# No deadline: the first example of a test pays for torch's start-up. Derandomized: a failure repeats on any machine.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fixed_threads() -> None:
+    """Use two threads everywhere: the order in which sums are split depends on how many there are."""
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    """Start each test from the same random numbers, whichever tests ran before."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the first 20 kB of the bundled sample, cut at a line end."""
+    text = sample_path("shakespeare").read_bytes()[:TINY_TEXT_BYTES]
+    path = tmp_path_factory.mktemp("text") / "tiny.txt"
+    path.write_bytes(text[: text.rfind(b"\n") + 1])
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Return the folder of real data sets, or skip."""
+    folder = os.environ.get("RNNKIT_DATA")
+    if not folder:
+        pytest.skip("RNNKIT_DATA is not set: it names the folder of real data sets")
+    if not Path(folder).is_dir():
+        pytest.skip(f"RNNKIT_DATA is {folder}, which is not a folder")
+    return Path(folder)

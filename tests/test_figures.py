@@ -1,0 +1,97 @@
+"""The figure of a run is drawn whatever the run recorded."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+from matplotlib.image import imread
+
+from rnnkit import figures
+from rnnkit.figures import training_curves
+
+
+def run_records(count: int) -> list[dict[str, Any]]:
+    """Make up the log of a run that learns."""
+    records: list[dict[str, Any]] = []
+    for step in range(1, count + 1):
+        loss = 1.4 + 3 * math.exp(-step / 20)
+        records.append({"kind": "train", "step": step, "seconds": step * 0.5, "loss": loss, "learning_rate": 1e-3})
+        if step % 20 == 0:
+            records.append({"kind": "validation", "step": step, "seconds": step * 0.5, "nats": loss + 0.1})
+    return records
+
+
+def colours(path: Path) -> set[tuple[int, ...]]:
+    """List the colours in a PNG."""
+    pixels = (imread(path)[..., :3] * 255).round().astype(int)
+    return {tuple(colour) for colour in numpy.unique(pixels.reshape(-1, 3), axis=0).tolist()}
+
+
+BLUE, VERMILION, GREEN = (0, 114, 178), (213, 94, 0), (0, 158, 115)
+
+
+def test_a_run_shows_training_validation_and_learning_rate(tmp_path: Path):
+    path = tmp_path / "curves.png"
+    training_curves(run_records(100), path, title="a run", baseline=("3-gram", 2.0))
+    assert colours(path) >= {BLUE, VERMILION, GREEN}
+    assert imread(path).shape[:2] == (750, 1200)  # 8 x 5 inches of 150 dots
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 19])
+def test_a_short_run_is_drawn_without_validation(tmp_path: Path, count: int):
+    path = tmp_path / "curves.png"
+    training_curves(run_records(count), path, title="short", baseline=None, against="step")
+    assert VERMILION not in colours(path)
+
+
+def test_losses_that_are_not_finite_are_left_out(tmp_path: Path):
+    records = run_records(30)
+    bad = [
+        {**records[-1], "kind": kind, "loss": value}
+        for kind in ("train", "validation")
+        for value in (math.nan, math.inf)
+    ]
+    training_curves(records + bad, tmp_path / "with.png", title="x", baseline=("none", math.nan))
+    training_curves(records, tmp_path / "without.png", title="x", baseline=None)
+    assert numpy.array_equal(imread(tmp_path / "with.png"), imread(tmp_path / "without.png"))
+
+
+def test_the_old_figure_is_replaced_and_nothing_else_left(tmp_path: Path):
+    path = tmp_path / "curves.png"
+    path.write_bytes(b"old")
+    training_curves(run_records(3), path, title="x", baseline=None)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_keeps_the_old_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "curves.png"
+    path.write_bytes(b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figures.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        training_curves(run_records(3), path, title="x", baseline=None)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_average_of_a_line_is_the_line():
+    line = [float(value) for value in range(200)]
+    assert figures._smooth(line)[:190] == pytest.approx(line[:190])  # the window is cut off at the end
+
+
+@pytest.mark.parametrize(("seconds", "label"), [(90, "seconds"), (600, "minutes"), (9000, "hours")])
+def test_time_is_shown_in_a_fitting_unit(seconds: float, label: str):
+    assert figures._horizontal_scale([{"seconds": seconds}], "seconds")[1] == f"{label} of training"
+
+
+def test_pyplot_is_never_loaded(tmp_path: Path):
+    before = "matplotlib.pyplot" in sys.modules
+    training_curves(run_records(3), tmp_path / "curves.png", title="x", baseline=None)
+    assert ("matplotlib.pyplot" in sys.modules) == before
