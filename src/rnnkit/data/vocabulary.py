@@ -1,0 +1,315 @@
+"""Vocabularies by kind: learn one from text, save it, load it.
+
+Id 0 is DOCUMENT (the input before a document's first token, and the target between documents), id 1 is UNKNOWN; no
+text encodes to id 0.
+"""
+
+import json
+import re
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from rnnkit.data.subwords import BPEVocabulary, UnigramVocabulary
+from rnnkit.data.tokens import (
+    BLOCK_CHARACTERS,
+    DOCUMENT,
+    SPECIAL_PIECES,
+    UNKNOWN,
+    ByteDecoder,
+    CharacterDecoder,
+    Decoder,
+    Vocabulary,
+    WordDecoder,
+    blocks,
+    last_match,
+    printable,
+    printable_bytes,
+    refuse_minimum_count,
+)
+from rnnkit.errors import CheckpointError, ConfigError
+
+__all__ = [
+    "DOCUMENT",
+    "UNKNOWN",
+    "VOCABULARIES",
+    "Vocabulary",
+    "build_vocabulary",
+    "character_counts",
+    "is_tokenised",
+    "load",
+    "save",
+]
+
+FORMAT_VERSION = 1
+TOKENISED_SHARE = 0.9  # of the marks before a space, how many stand alone in a text that is tokenised already
+TOKENISED_CHARACTERS = 1_000_000  # read of each text to find that out
+MARKS = re.compile(r"[.,;:!?](?!\S)")
+LONE_MARKS = re.compile(r"(?<!\S)[.,;:!?](?!\S)")
+WORD_BOUNDARY = re.compile(r"(?<=\s)")
+WHITESPACE_WORD = re.compile(r"\n|\S+")
+
+
+class CharacterVocabulary(Vocabulary):
+    """Every Unicode character is a token; one never seen in training is UNKNOWN and decodes to U+FFFD."""
+
+    kind = "character"
+
+    def __init__(self, characters: str) -> None:
+        self.characters = characters
+
+    @classmethod
+    def build(cls, texts: Sequence[str], *, size: int | None, minimum_count: int) -> Self:
+        """Take the characters of `texts`, most frequent first."""
+        return cls("".join(_most_frequent(character_counts(texts), size=size, minimum_count=minimum_count)))
+
+    @property
+    def size(self) -> int:
+        return len(SPECIAL_PIECES) + len(self.characters)
+
+    @cached_property
+    def _ids(self) -> np.ndarray:
+        ids = np.full(sys.maxunicode + 1, UNKNOWN, dtype=np.int32)
+        ids[_code_points(self.characters)] = np.arange(len(SPECIAL_PIECES), self.size)
+        return ids
+
+    def encode(self, text: str) -> np.ndarray:
+        return self._ids[_code_points(text)]
+
+    def decoder(self) -> Decoder:
+        return CharacterDecoder(("", "\ufffd", *self.characters))
+
+    def piece(self, id: int) -> str:
+        return SPECIAL_PIECES[id] if id < len(SPECIAL_PIECES) else printable(self.characters[id - len(SPECIAL_PIECES)])
+
+    def safe_cut(self, text: str) -> int:
+        return len(text)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"characters": self.characters}
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Self:
+        return cls(saved["characters"])
+
+
+class ByteVocabulary(Vocabulary):
+    """Every byte of UTF-8 is a token, so nothing is unknown."""
+
+    kind = "byte"
+
+    @property
+    def size(self) -> int:
+        return len(SPECIAL_PIECES) + 256
+
+    @classmethod
+    def build(cls, texts: Sequence[str], *, size: int | None, minimum_count: int) -> Self:
+        """Return the one byte vocabulary there is, whatever the texts."""
+        refuse_minimum_count(cls.kind, minimum_count)
+        if size not in (None, 258):
+            raise ConfigError(
+                f"vocabulary size {size} does not fit kind 'byte', which has 258 (256 bytes and 2 special)."
+            )
+        return cls()
+
+    def encode(self, text: str) -> np.ndarray:
+        return np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8).astype(np.int32) + len(
+            SPECIAL_PIECES
+        )
+
+    def decoder(self) -> Decoder:
+        return ByteDecoder((b"", "\ufffd".encode(), *(bytes([value]) for value in range(256))))
+
+    def piece(self, id: int) -> str:
+        return SPECIAL_PIECES[id] if id < len(SPECIAL_PIECES) else printable_bytes(bytes([id - len(SPECIAL_PIECES)]))
+
+    def safe_cut(self, text: str) -> int:
+        return len(text)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Self:
+        return cls()
+
+
+class WordVocabulary(Vocabulary):
+    """Words are tokens, and so is every line end (the <eos> of the field); spaces are not kept.
+
+    Split "whitespace" takes what stands between spaces, for text that is tokenised already, as WikiText; "punctuation"
+    also splits punctuation off (not inside don't, well-known, 3.14), and decodes it without the spaces.
+    """
+
+    kind = "word"
+
+    def __init__(self, words: Sequence[str], *, split: str) -> None:
+        self.words = tuple(words)
+        self.split = split
+        self._pattern = WHITESPACE_WORD if split == "whitespace" else _punctuation_pattern()
+        self._ids = {word: id for id, word in enumerate(self.words, start=len(SPECIAL_PIECES))}
+
+    @classmethod
+    def build(cls, texts: Sequence[str], *, size: int | None, minimum_count: int, split: str = "auto") -> Self:
+        """Take the words of `texts`, most frequent first; `split` "auto" sees whether they are tokenised already."""
+        if split not in ("auto", "whitespace", "punctuation"):
+            raise ConfigError(f"word_split is {split!r}; expected 'auto', 'whitespace' or 'punctuation'.")
+        if split == "auto":
+            split = "whitespace" if is_tokenised(texts) else "punctuation"
+        empty = cls((), split=split)
+        counts: Counter[str] = Counter()
+        for text in texts:
+            for block in blocks(empty, text):
+                counts.update(empty._pattern.findall(block))
+        del counts[SPECIAL_PIECES[UNKNOWN]]
+        return cls(_most_frequent(counts, size=size, minimum_count=minimum_count), split=split)
+
+    @property
+    def size(self) -> int:
+        return len(SPECIAL_PIECES) + len(self.words)
+
+    def encode(self, text: str) -> np.ndarray:
+        ids = self._ids
+        parts = [
+            np.array([ids.get(word, UNKNOWN) for word in self._pattern.findall(block)], dtype=np.int32)
+            for block in blocks(self, text)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
+
+    def decoder(self) -> Decoder:
+        return WordDecoder(("", SPECIAL_PIECES[UNKNOWN], *self.words), joined_punctuation=self.split == "punctuation")
+
+    def piece(self, id: int) -> str:
+        return SPECIAL_PIECES[id] if id < len(SPECIAL_PIECES) else printable(self.words[id - len(SPECIAL_PIECES)])
+
+    def safe_cut(self, text: str) -> int:
+        return last_match(WORD_BOUNDARY, text)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"split": self.split, "words": list(self.words)}
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Self:
+        return cls(saved["words"], split=saved["split"])
+
+
+VOCABULARIES: dict[str, type[Vocabulary]] = {
+    kind.kind: kind for kind in (CharacterVocabulary, ByteVocabulary, WordVocabulary, BPEVocabulary, UnigramVocabulary)
+}
+
+
+def build_vocabulary(
+    kind: str, texts: Sequence[str], *, size: int | None = None, minimum_count: int = 1, word_split: str = "auto"
+) -> Vocabulary:
+    """Learn a vocabulary from training text.
+
+    Args:
+        kind: A key of VOCABULARIES: "character", "byte", "word", "bpe" or "unigram".
+        texts: The training documents.
+        size: The most ids, with the two special ones: the most frequent words or characters are kept, or so many
+            pieces learnt. None keeps all words and characters; subwords choose by the size of the text.
+        minimum_count: Words and characters seen less often are left out; of the rest of equal count, the one first in
+            code point order is kept.
+        word_split: "whitespace", "punctuation" or "auto"; only for kind "word".
+
+    Returns:
+        The vocabulary; its `size` may be below the one asked for when the text is small.
+
+    Raises:
+        ConfigError: If the kind is unknown, or an option does not fit it.
+
+    Example:
+        >>> vocabulary = build_vocabulary("character", ["hello"])
+        >>> vocabulary.encode("hello").tolist(), vocabulary.size
+        ([3, 4, 2, 2, 5], 6)
+    """
+    if kind not in VOCABULARIES:
+        raise ConfigError(f"vocabulary kind {kind!r} is unknown; expected one of: {', '.join(VOCABULARIES)}.")
+    if minimum_count < 1:
+        raise ConfigError(f"minimum_count is {minimum_count}; expected 1 or more.")
+    if kind == WordVocabulary.kind:
+        return WordVocabulary.build(texts, size=size, minimum_count=minimum_count, split=word_split)
+    if word_split != "auto":
+        raise ConfigError(
+            f"word_split {word_split!r} does not fit vocabulary kind {kind!r}; leave it out, or use 'word'."
+        )
+    return VOCABULARIES[kind].build(texts, size=size, minimum_count=minimum_count)
+
+
+def character_counts(texts: Sequence[str]) -> dict[str, int]:
+    """Count each character of some texts, in code point order."""
+    counts = np.zeros(sys.maxunicode + 1, dtype=np.int64)
+    for text in texts:
+        for start in range(0, len(text), BLOCK_CHARACTERS):
+            block = np.bincount(_code_points(text[start : start + BLOCK_CHARACTERS]))
+            counts[: len(block)] += block
+    return {chr(point): int(counts[point]) for point in np.flatnonzero(counts)}
+
+
+def is_tokenised(texts: Sequence[str]) -> bool:
+    """Tell whether punctuation stands apart from words already, as in WikiText ("the end . ")."""
+    heads = [text[:TOKENISED_CHARACTERS] for text in texts[:1000]]
+    marks = sum(len(MARKS.findall(head)) for head in heads)
+    return marks > 0 and sum(len(LONE_MARKS.findall(head)) for head in heads) >= TOKENISED_SHARE * marks
+
+
+def save(vocabulary: Vocabulary, path: str | Path) -> None:
+    """Write a vocabulary as JSON, by convention to `vocabulary.json`."""
+    saved = {"kind": vocabulary.kind, "version": FORMAT_VERSION, **vocabulary.to_dict()}
+    Path(path).write_text(json.dumps(saved, ensure_ascii=True), encoding="utf-8")
+
+
+def load(path: str | Path) -> Vocabulary:
+    """Read a vocabulary that `save` wrote.
+
+    Returns:
+        The vocabulary, of the class its kind names.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, of a later version or of an unknown kind.
+    """
+    try:
+        saved = json.loads(Path(path).read_text(encoding="utf-8"))
+        kind, version = saved["kind"], saved["version"]
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is no such vocabulary; name a model folder, or train again.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: this is no vocabulary of rnnkit ({error!r}); copy the model folder again."
+        ) from None
+    if version != FORMAT_VERSION or kind not in VOCABULARIES:
+        raise CheckpointError(
+            f"{path}: the vocabulary has kind {kind!r}, version {version}; "
+            f"expected {', '.join(VOCABULARIES)}, version {FORMAT_VERSION}: update rnnkit."
+        )
+    return VOCABULARIES[kind].from_dict(saved)
+
+
+def _code_points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+
+
+def _most_frequent(counts: Mapping[str, int], *, size: int | None, minimum_count: int) -> list[str]:
+    if size is not None and size <= len(SPECIAL_PIECES):
+        raise ConfigError(f"vocabulary size {size} leaves room for no token; expected 3 or more (2 ids are special).")
+    frequent = [item for item, count in counts.items() if count >= minimum_count]
+    kept = sorted(frequent, key=lambda item: (-counts[item], item))
+    if not kept:
+        raise ConfigError(f"nothing occurs {minimum_count} times; expected training text, or a smaller minimum_count.")
+    return kept if size is None else kept[: size - len(SPECIAL_PIECES)]
+
+
+@cache
+def _punctuation_pattern() -> re.Pattern[str]:
+    """Match a line end, <unk>, a word with what may stand inside it, or one mark (Unicode categories P and S)."""
+    first_plane = "".join(
+        character for character in map(chr, range(0x10000)) if unicodedata.category(character)[0] in "PS"
+    )
+    inside = rf"[^\s{re.escape(first_plane)}\U0001f000-\U0001faff]"  # the second range holds the emoji
+    return re.compile(rf"\n|<unk>|{inside}+(?:['’\-]{inside}+|(?<=[0-9])[.,](?=[0-9]){inside}+)*|\S")
