@@ -220,7 +220,7 @@ def _inspect_lines(documents: Sequence[Document]) -> Lines:
         empty += stripped.count("")
         repeats.update(line for line in stripped if len(line) >= LONG_LINE)
     every = np.concatenate(lengths)
-    filled = every[every > 0]
+    filled = every[every > 0] if every.any() else every
     total = repeats.total()
     return Lines(
         count=len(every),
@@ -234,9 +234,9 @@ def _inspect_lines(documents: Sequence[Document]) -> Lines:
 
 
 def _inspect_words(corpus: Corpus) -> Words:
-    if corpus.characters < 2:
-        return Words(count=corpus.characters, distinct=corpus.characters, once_share=1.0, unseen_share=0.0)
-    train, valid = (_word_counts(part) for part in split_by_position(corpus.documents, valid_share=0.1))
+    one_character = corpus.characters < 2  # which cannot be split
+    parts = (corpus.documents, ()) if one_character else split_by_position(corpus.documents, valid_share=0.1)
+    train, valid = map(_word_counts, parts)
     unseen = sum(count for word, count in valid.items() if word not in train)
     valid_words = valid.total()
     train.update(valid)
@@ -244,7 +244,7 @@ def _inspect_words(corpus: Corpus) -> Words:
     return Words(
         count=train.total(),
         distinct=len(train),
-        once_share=once / len(train),
+        once_share=once / max(len(train), 1),
         unseen_share=unseen / valid_words if valid_words else 0.0,
     )
 
@@ -299,7 +299,7 @@ def _oddity(character: str, counts: Mapping[str, int]) -> str:
 
 
 def _writes_script_of(twin: str, counts: Mapping[str, int]) -> bool:
-    """Tell whether the text holds letters of a twin's alphabet that no Latin letter looks like: then the twin is meant."""
+    """Tell whether letters of a twin's alphabet occur that no Latin one looks like: then the twin is meant."""
     script = unicodedata.name(twin).split()[0]
     return any(unicodedata.name(other, "").startswith(script) for other in counts if other not in LATIN_TWINS)
 

@@ -244,7 +244,7 @@ def _check_range(ids: np.ndarray, *, vocabulary_size: int) -> None:
     if len(ids) and (ids.max() >= vocabulary_size or ids.min() < 0):
         wrong = int(ids.max()) if ids.max() >= vocabulary_size else int(ids.min())
         raise DataError(
-            f"the n-gram model got token id {wrong}; expected 0 to {vocabulary_size - 1}: use the vocabulary of its fit."
+            f"the n-gram model got token id {wrong}; expected 0 to {vocabulary_size - 1}: use its own vocabulary."
         )
 
 

@@ -190,7 +190,7 @@ class Lanes:
         self._fresh = np.ones(self.batch, dtype=bool)
 
     def _segment_ends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return where each lane's document (or the lane) ends, and whether a boundary target follows: both (batch,)."""
+        """Return where each lane's document (or the lane) ends, and if a boundary target follows: both (batch,)."""
         starts = self.stream.starts
         # A fresh lane at a start begins that document; one that is not fresh still owes the boundary before it.
         following = np.where(

@@ -50,8 +50,8 @@ __all__ = [
 FORMAT_VERSION = 1
 TOKENISED_SHARE = 0.9  # of the marks before a space, how many stand alone in a text that is tokenised already
 TOKENISED_CHARACTERS = 1_000_000  # read of each text to find that out
-MARKS = re.compile(r"[.,;:!?](?!\S)")
-LONE_MARKS = re.compile(r"(?<!\S)[.,;:!?](?!\S)")
+MARKS = re.compile(r"[,;:!?](?!\S)")  # no full stop: abbreviations keep theirs
+LONE_MARKS = re.compile(r"(?<!\S)[,;:!?](?!\S)")
 WORD_BOUNDARY = re.compile(r"(?<=\s)")
 WHITESPACE_WORD = re.compile(r"\n|\S+")
 
@@ -227,7 +227,7 @@ def build_vocabulary(
     Example:
         >>> vocabulary = build_vocabulary("character", ["hello"])
         >>> vocabulary.encode("hello").tolist(), vocabulary.size
-        ([3, 4, 2, 2, 5], 6)
+        ([4, 3, 2, 2, 5], 6)
     """
     if kind not in VOCABULARIES:
         raise ConfigError(f"vocabulary kind {kind!r} is unknown; expected one of: {', '.join(VOCABULARIES)}.")

@@ -1,0 +1,171 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnkit.data.batching import PADDING, Lanes, TokenStream, encode_documents
+from rnnkit.data.vocabulary import DOCUMENT, build_vocabulary
+from rnnkit.errors import CheckpointError, ConfigError, DataError
+
+LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=12)
+
+
+def stream_of(lengths):
+    """Documents of the given lengths; token number t of the stream has id t + 2."""
+    starts = np.cumsum(lengths) - lengths
+    return TokenStream(np.arange(2, 2 + sum(lengths), dtype=np.int32), starts.astype(np.int64))
+
+
+def expected_rows(stream, *, first, batch, time):
+    """Lay the lanes out by a plain loop: for each lane its chunks, as (fresh, [(input, target), ...])."""
+    tokens, starts = stream.tokens.tolist(), set(stream.starts.tolist())
+    borders = [first + (len(tokens) - first) * lane // batch for lane in range(batch + 1)]
+    rows = []
+    for begin, end in itertools.pairwise(borders):
+        segments = []
+        for place in range(begin, end):
+            if place == begin or place in starts:
+                segments.append([])
+            segments[-1].append((DOCUMENT if place in starts else tokens[place - 1], tokens[place]))
+            if place + 1 in starts:
+                segments[-1].append((tokens[place], DOCUMENT))
+        chunks = []
+        for segment in segments:
+            for start in range(0, len(segment), time):
+                chunks.append((start == 0, segment[start : start + time]))
+        rows.append(chunks)
+    return rows
+
+
+def epoch_of(lanes):
+    epoch, chunks = lanes.epoch, []
+    while lanes.epoch == epoch:
+        chunks.append(lanes.next_chunk())
+    return chunks
+
+
+@settings(max_examples=200, deadline=None)
+@given(lengths=LENGTHS, batch=st.integers(1, 6), time=st.integers(1, 9), epoch=st.integers(0, 2))
+def test_chunks_agree_with_a_plain_loop(lengths, batch, time, epoch):
+    stream = stream_of(lengths)
+    lanes = Lanes(stream, batch=batch, time=time, seed=3)
+    for _ in range(epoch):
+        epoch_of(lanes)
+    first = lanes.state_dict()["position"][0]
+    assert lanes.chunks_per_epoch == max(map(len, expected_rows(stream, first=first, batch=lanes.batch, time=time)))
+    chunks = epoch_of(lanes)
+    for row, expected in enumerate(expected_rows(stream, first=first, batch=lanes.batch, time=time)):
+        got = [(bool(chunk.fresh[row]), pairs_of(chunk, row)) for chunk in chunks]
+        assert got == expected + [(False, [])] * (len(chunks) - len(expected))
+
+
+def pairs_of(chunk, row):
+    count = int((chunk.targets[row] != PADDING).sum())
+    assert (chunk.targets[row, count:] == PADDING).all()
+    assert (chunk.inputs[row, count:] == DOCUMENT).all()
+    return list(zip(chunk.inputs[row, :count].tolist(), chunk.targets[row, :count].tolist(), strict=True))
+
+
+@settings(max_examples=100, deadline=None)
+@given(lengths=LENGTHS, batch=st.integers(1, 6), time=st.integers(1, 9))
+def test_every_token_not_skipped_is_a_target_once_in_every_epoch(lengths, batch, time):
+    stream = stream_of(lengths)
+    lanes = Lanes(stream, batch=batch, time=time, seed=0)
+    for epoch in range(4):
+        skipped = lanes.state_dict()["position"][0]
+        assert skipped < time
+        assert epoch > 0 or skipped == 0
+        targets = np.concatenate([chunk.targets.ravel() for chunk in epoch_of(lanes)])
+        assert sorted(targets[targets > DOCUMENT].tolist()) == stream.tokens[skipped:].tolist()
+        boundaries = int((stream.starts[1:] > skipped).sum())
+        assert int((targets == DOCUMENT).sum()) == boundaries
+        assert epoch > 0 or len(targets[targets != PADDING]) == stream.targets
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=LENGTHS, batch=st.integers(1, 4), time=st.integers(1, 7), before=st.integers(0, 40))
+def test_resumed_chunks_equal_uninterrupted_ones(lengths, batch, time, before):
+    uninterrupted = Lanes(stream_of(lengths), batch=batch, time=time, seed=1)
+    for _ in range(before):
+        uninterrupted.next_chunk()
+    resumed = Lanes(stream_of(lengths), batch=batch, time=time, seed=1)
+    resumed.load_state_dict(json.loads(json.dumps(uninterrupted.state_dict())))
+    for _ in range(20):
+        one, other = uninterrupted.next_chunk(), resumed.next_chunk()
+        assert one.inputs.tolist() == other.inputs.tolist()
+        assert one.targets.tolist() == other.targets.tolist()
+        assert one.fresh.tolist() == other.fresh.tolist()
+
+
+def test_a_chunk_is_trimmed_to_its_longest_row():
+    chunk = Lanes(stream_of([3, 2, 5]), batch=1, time=8, seed=0).next_chunk()
+    assert (chunk.inputs.tolist(), chunk.targets.tolist()) == ([[0, 2, 3, 4]], [[2, 3, 4, 0]])
+    assert (chunk.inputs.dtype, chunk.targets.dtype, chunk.fresh.dtype) == (np.int64, np.int64, bool)
+
+
+def test_a_short_text_gets_fewer_lanes():
+    assert Lanes(stream_of([7]), batch=64, time=8, seed=0).batch == 3
+    assert Lanes(stream_of([1]), batch=64, time=8, seed=0).batch == 1
+
+
+def test_progress_grows_from_0_to_below_1():
+    lanes = Lanes(stream_of([100]), batch=2, time=10, seed=0)
+    progress = [lanes.progress]
+    for _ in range(4):
+        lanes.next_chunk()
+        progress.append(lanes.progress)
+    assert progress == [0.0, 0.2, 0.4, 0.6, 0.8]
+    lanes.next_chunk()
+    assert (lanes.epoch, lanes.progress) == (1, 0.0)
+
+
+def test_later_epochs_move_the_borders_of_chunks():
+    lanes = Lanes(stream_of([1000]), batch=2, time=50, seed=0)
+    skips = []
+    for _ in range(6):
+        skips.append(lanes.state_dict()["position"][0])
+        epoch_of(lanes)
+    assert skips[0] == 0
+    assert len(set(skips)) > 3
+
+
+def test_another_stream_refuses_a_saved_place():
+    state = Lanes(stream_of([50]), batch=2, time=5, seed=0).state_dict()
+    with pytest.raises(CheckpointError, match="tokens 50, this run has 60"):
+        Lanes(stream_of([60]), batch=2, time=5, seed=0).load_state_dict(state)
+
+
+def test_an_empty_stream_is_refused():
+    with pytest.raises(DataError, match="encodes to no token"):
+        Lanes(stream_of([]), batch=2, time=5, seed=0)
+
+
+@pytest.mark.parametrize(("batch", "time"), [(0, 5), (5, 0)])
+def test_no_lanes_and_no_time_are_refused(batch, time):
+    with pytest.raises(ConfigError, match=f"batch is {batch} and time {time}"):
+        Lanes(stream_of([9]), batch=batch, time=time, seed=0)
+
+
+def test_documents_without_tokens_are_left_out():
+    stream = encode_documents(build_vocabulary("character", ["abc"]), ["ab", "", "c"])
+    assert (stream.tokens.tolist(), stream.starts.tolist(), stream.targets) == ([2, 3, 4], [0, 2], 4)
+    assert encode_documents(build_vocabulary("byte", []), []).targets == 0
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_a_saved_stream_is_the_same_when_loaded(tmp_path, mmap):
+    stream = stream_of([3, 4, 5])
+    stream.save(tmp_path / "tokens")
+    loaded = TokenStream.load(tmp_path / "tokens", mmap=mmap)
+    assert isinstance(loaded.tokens, np.memmap) == mmap
+    assert (loaded.tokens.tolist(), loaded.starts.tolist()) == (stream.tokens.tolist(), stream.starts.tolist())
+    chunk = Lanes(loaded, batch=2, time=4, seed=0).next_chunk()
+    assert chunk.targets.tolist() == Lanes(stream, batch=2, time=4, seed=0).next_chunk().targets.tolist()
+
+
+def test_a_missing_stream_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="gone: the encoded text cannot be read"):
+        TokenStream.load(tmp_path / "gone")
