@@ -119,6 +119,7 @@ class Lanes:
         self.batch = max(1, min(batch, len(stream.tokens) // 2))
         self.time = time
         self.seed = seed
+        self._document_ends = np.append(stream.starts, len(stream.tokens))  # [i]: the first end after i starts
         self._begin(0)
 
     @property
@@ -199,7 +200,7 @@ class Lanes:
             np.searchsorted(starts, self._position, "left"),
         )
         tokens = len(self.stream.tokens)
-        document_ends = np.append(starts, tokens)[following]
+        document_ends = self._document_ends[following]
         boundary = (document_ends <= self._lane_ends) & (document_ends < tokens)
         return np.minimum(document_ends, self._lane_ends), boundary
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SMALLEST_SIZE = len(SPECIAL_PIECES) + 256
-TRAINING_BYTES = 64_000_000  # pieces learnt from more text hardly differ, and cost minutes
+TRAINING_BYTES = 64_000_000  # bounds the time and memory of learning pieces
 SAMPLE_PERIOD = 1_000_000  # characters from the start of one sampled block to the next
 PIECE_CHARACTERS = 50_000  # handed to the trainer at a time, which works on several at once
 UNSEEN_SCORE = -30.0  # log-probability of a byte that a tiny text gave no finite score
@@ -46,7 +46,8 @@ class SubwordVocabulary(Vocabulary):
     """Pieces of words over bytes, learnt by `tokenizers`; every text can be encoded and comes back unchanged.
 
     A piece never crosses from a word into the white space after it (the pattern of GPT-2), so each stretch of white
-    space with its word is encoded once however often it occurs: 10 times the speed of encoding the text as it stands.
+    space with its word is encoded once per block, however often it occurs there (WikiText-2 on 2 cores: BPE 5.8 MB/s
+    instead of 3.4, unigram 8.4 instead of 3.0).
     """
 
     def __init__(self, tokenizer: dict[str, Any], *, sampled_share: float) -> None:
