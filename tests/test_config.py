@@ -298,6 +298,11 @@ def test_only_given_options_override():
     assert build(Model, {**asdict(base), **given(options)}, where="options") == Model("gru", 7, tied=False)
 
 
+def test_the_word_none_overrides_a_default():
+    options = partial(Model)(clip="none")
+    assert build(Model, {**asdict(Model()), **given(options)}, where="options").clip is None
+
+
 def test_a_partial_config_starts_with_nothing_given():
     assert given(partial(Training)()) == {}
 

@@ -248,17 +248,23 @@ def partial(config_class: type) -> type[Any]:
         config_class: The dataclass to follow.
 
     Returns:
-        A frozen dataclass with the same fields, all keyword-only, `| None` and None by default; its docstring lists
-        each meaning with the default it leaves in place.
+        A frozen dataclass with the same fields, all keyword-only and None by default; its docstring lists each
+        meaning with the default it leaves in place. `"none"` unsets an option whose default is a value.
     """
     hints = _hints(config_class)
     fields = [
-        (field.name, hints[field.name] | None, dataclasses.field(default=None)) for field in _fields(config_class)
+        (field.name, _optional(hints[field.name], field), dataclasses.field(default=None))
+        for field in _fields(config_class)
     ]
     made = dataclasses.make_dataclass(f"Partial{config_class.__name__}", fields, frozen=True, kw_only=True)
     made.__module__ = config_class.__module__
     made.__doc__ = _partial_doc(config_class)
     return made
+
+
+def _optional(hint: Any, field: dataclasses.Field[Any]) -> Any:
+    """Add None for "not given" to a type, and the word that unsets an option whose default is a value."""
+    return Literal["none"] | hint if _has_unset_word(hint) and field.default is not None else hint | None
 
 
 def _partial_doc(config_class: type) -> str:

@@ -1,0 +1,56 @@
+# make demo needs nothing but Python 3.11 or newer; every target installs what it uses into .venv once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+GOALS := $(or $(MAKECMDGOALS),demo)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test prove check format
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
+
+demo: $(VENV)/.installed  ## train on the bundled sample, evaluate, write text (under 3 minutes after the download)
+	$(BIN)/rnnkit demo
+
+test: $(VENV)/.installed-test  ## run the tests, without the slow ones
+	$(BIN)/python -m pytest -q -m "not slow"
+
+prove: $(VENV)/.installed-test  ## run all tests
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/.installed-check  ## lint, layout, docstrings, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/.installed-check  ## lay the code out and apply the fixes that are safe
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# The stamps make the second call quick; they age when the wanted packages change.
+$(VENV)/.created:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "There is no $(PYTHON). Install Python 3.11 or newer, or name it: make $(GOALS) PYTHON=python3.11" >&2; \
+	  exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "rnnkit needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Name a newer one: make $(GOALS) PYTHON=python3.11" >&2; \
+	  exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu install python3-venv." >&2; \
+	  exit 1; }
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.created pyproject.toml constraints.txt
+	$(INSTALL) -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-check: $(VENV)/.created pyproject.toml constraints.txt
+	$(INSTALL) -e '.[test,check]'
+	@touch $@ $(VENV)/.installed-test $(VENV)/.installed

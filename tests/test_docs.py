@@ -1,0 +1,172 @@
+"""What the pages show works: Python blocks, `rnnkit` command lines, and the examples in docstrings.
+
+Each page starts in an empty folder that holds `input.txt` and `other.txt`, two small texts, and its blocks run from
+top to bottom: a ```python block as it stands, sharing its names with the page's other blocks; of a ```console block
+the lines that begin with `$ rnnkit`, the others being what they print. Training is cut to three steps, in place of
+any `--minutes`, `--epochs` or `--steps` (`minutes=` and so on in Python). A block below the line
+`<!-- not run: reason -->` is left out.
+"""
+
+import contextlib
+import doctest
+import importlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MODULES = sorted((ROOT / "src" / "rnnkit").rglob("*.py"))
+
+STEPS = 3
+TRAINING_VERBS = {"train", "demo"}
+COMMAND_SECONDS = 120
+BLOCK = re.compile(
+    r"(?P<skip><!-- not run: .+? -->\n+)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+LENGTH_OPTION = re.compile(r"\s--(minutes|epochs|steps)[ =]\S+")
+LENGTH_ARGUMENT = re.compile(r"\b(minutes|epochs|steps)=[\d.]+")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a page, with the line it starts on."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: str) -> list[Block]:
+    """List the blocks to run."""
+    return [
+        Block(match["language"], match["text"], page.count("\n", 0, match.start("text")) + 1)
+        for match in BLOCK.finditer(page)
+        if match["skip"] is None
+    ]
+
+
+def commands(block: Block) -> Iterator[tuple[int, str]]:
+    """List the command lines of a console block with their line numbers."""
+    for number, line in enumerate(block.text.splitlines(), start=block.line):
+        if line.startswith("$ rnnkit"):
+            yield number, line.removeprefix("$ ")
+
+
+def shortened(command: str) -> str:
+    """Cut the training of a command line to a few steps."""
+    words = shlex.split(command, comments=True)
+    if len(words) < 2 or words[1] not in TRAINING_VERBS:
+        return command
+    return LENGTH_OPTION.sub("", shlex.join(words)) + f" --steps {STEPS}"
+
+
+def run_command(command: str, folder: Path) -> None:
+    """Run one `rnnkit` command line, with `< FILE` and `> FILE` but no shell."""
+    words = shlex.split(shortened(command), comments=True)
+    with contextlib.ExitStack() as files:
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+        for sign, name, mode in (("<", "stdin", "rb"), (">", "stdout", "wb")):
+            if sign in words:
+                place = words.index(sign)
+                streams[name] = files.enter_context((folder / words[place + 1]).open(mode))
+                del words[place : place + 2]
+        program = [sys.executable, "-c", "import sys; from rnnkit.cli import main; sys.exit(main())", *words[1:]]
+        done = subprocess.run(
+            program, cwd=folder, stderr=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False, **streams
+        )
+    assert done.returncode == 0, f"{command}\n{(done.stdout or b'').decode()}{done.stderr.decode()}"
+
+
+def run_page(text: str, name: str, folder: Path) -> None:
+    """Run the blocks of a page in order, in the current folder `folder`."""
+    names: dict[str, Any] = {"__name__": "__page__"}
+    for block in blocks(text):
+        if block.language == "python":
+            source = "\n" * (block.line - 1) + LENGTH_ARGUMENT.sub(f"steps={STEPS}", block.text)
+            exec(compile(source, name, "exec"), names)
+        elif block.language == "console":
+            for line, command in commands(block):
+                try:
+                    run_command(command, folder)
+                except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
+                    pytest.fail(f"{name}:{line}: {error}")
+
+
+@pytest.fixture
+def page_folder(tmp_path: Path, tiny_text: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the folder that a page's blocks run in."""
+    for name in ("input.txt", "other.txt"):
+        shutil.copy(tiny_text, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_shows_works(page: Path, page_folder: Path):
+    run_page(page.read_text("utf-8"), page.name, page_folder)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT / "src").as_posix())
+def test_the_examples_in_docstrings_work(path: Path, request: pytest.FixtureRequest):
+    parts = path.relative_to(ROOT / "src").with_suffix("").parts
+    module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    given = {"getfixture": request.getfixturevalue}  # as pytest's own doctest runner gives
+    failures, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS, extraglobs=given)
+    assert failures == 0, f"{module.__name__}: see the output above"
+
+
+# The runner itself
+
+
+def test_blocks_are_found_with_their_lines():
+    page = "# Title\n\n```python\na = 1\n```\ntext\n```text\nb\n```\n"
+    assert blocks(page) == [Block("python", "a = 1\n", 4), Block("text", "b\n", 8)]
+
+
+def test_a_block_marked_as_not_run_is_left_out():
+    assert blocks("<!-- not run: it never ends -->\n```python\nx\n```\n\n```python\ny\n```\n") == [
+        Block("python", "y\n", 7)
+    ]
+
+
+def test_a_block_without_a_language_does_not_swallow_the_next():
+    page = "```\nlayout\n```\n\n```python\ny\n```\n"
+    assert [block.text for block in blocks(page)] == ["y\n"]
+
+
+def test_only_prompted_lines_are_commands():
+    block = Block("console", "$ rnnkit inspect input.txt\nrnnkit is great\n$ make demo\n", 5)
+    assert list(commands(block)) == [(5, "rnnkit inspect input.txt")]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("rnnkit train language-model a.txt --minutes 3", "rnnkit train language-model a.txt --steps 3"),
+        ("rnnkit train x a.txt --epochs=2 --seed 1  # said", "rnnkit train x a.txt --seed 1 --steps 3"),
+        ("rnnkit demo", "rnnkit demo --steps 3"),
+        ("rnnkit generate runs/a --prompt 'A B'", "rnnkit generate runs/a --prompt 'A B'"),
+    ],
+)
+def test_training_is_cut_short(command: str, expected: str):
+    assert shortened(command) == expected
+
+
+def test_python_blocks_share_their_names_and_are_cut_short(tmp_path: Path):
+    page = "```python\nseen = dict(minutes=30, seed=1)\n```\n\n```python\nassert seen == dict(steps=3, seed=1)\n```\n"
+    run_page(page, "page.md", tmp_path)
+
+
+def test_a_failing_block_is_reported_with_its_line(tmp_path: Path):
+    with pytest.raises(ZeroDivisionError) as caught:
+        run_page("text\n\n```python\na = 1\n1 / 0\n```\n", "page.md", tmp_path)
+    assert (caught.traceback[-1].path, caught.traceback[-1].lineno + 1) == ("page.md", 5)
