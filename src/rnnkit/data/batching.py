@@ -187,7 +187,7 @@ class Lanes:
         borders = skipped + (tokens - skipped) * np.arange(self.batch + 1, dtype=np.int64) // self.batch
         self.epoch = epoch
         self._lane_starts, self._lane_ends = borders[:-1], borders[1:]
-        self._position = self._lane_starts.copy()  # (batch,) index of the next target in the stream
+        self._position: np.ndarray = self._lane_starts.copy()  # (batch,) index of the next target in the stream
         self._fresh = np.ones(self.batch, dtype=bool)
 
     def _segment_ends(self) -> tuple[np.ndarray, np.ndarray]:
