@@ -110,6 +110,8 @@ class Lanes:
         ([[0, 5], [6, 7]], [[5, 6], [7, 8]])
     """
 
+    _position: np.ndarray
+
     def __init__(self, stream: TokenStream, *, batch: int, time: int, seed: int) -> None:
         if batch < 1 or time < 1:
             raise ConfigError(f"batch is {batch} and time {time}; expected 1 or more of both.")
@@ -187,7 +189,7 @@ class Lanes:
         borders = skipped + (tokens - skipped) * np.arange(self.batch + 1, dtype=np.int64) // self.batch
         self.epoch = epoch
         self._lane_starts, self._lane_ends = borders[:-1], borders[1:]
-        self._position: np.ndarray = self._lane_starts.copy()  # (batch,) index of the next target in the stream
+        self._position = self._lane_starts.copy()  # (batch,) index of the next target in the stream
         self._fresh = np.ones(self.batch, dtype=bool)
 
     def _segment_ends(self) -> tuple[np.ndarray, np.ndarray]:
