@@ -1,0 +1,289 @@
+"""Folders on disk: a model that can be loaded anywhere, a run that can be resumed. Safetensors, TOML and JSON; no pickle.
+
+runs/x/    config.toml  log.jsonl  curves.png  tokens/  baseline/  checkpoints/  model/
+model/     weights.safetensors  config.toml  version  and what the task adds (a vocabulary)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from rnnkit.config import merge, read_toml, to_toml
+from rnnkit.errors import CheckpointError, ConfigError, RunError
+from rnnkit.tasks import TASKS, Task
+
+VERSION = 1
+KEPT_CHECKPOINTS = 2
+
+
+def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Write a folder aside, flush it to disk, and rename it into place, so that it is always whole.
+
+    Args:
+        folder: Replaced if it exists.
+        write: Fills the empty folder it is given.
+
+    Raises:
+        RunError: If the disk is full or cannot be written; what was there before is still there.
+    """
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    old = folder.with_name(f".{folder.name}.old")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        write(aside)
+        for path in aside.rglob("*"):
+            _flush(path)
+        _flush(aside)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+        aside.rename(folder)
+        _flush(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise RunError(f"{folder} could not be written: {error}; free some space or choose another --run") from error
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def save_model(task: Task, folder: str | Path) -> None:
+    """Write all that is needed to use a model.
+
+    Args:
+        task: The model.
+        folder: Replaced if it exists.
+
+    Raises:
+        RunError: If the folder cannot be written.
+    """
+
+    def write(aside: Path) -> None:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in task.network.state_dict().items()}
+        save_file(weights, aside / "weights.safetensors", metadata={"format": "pt"})
+        (aside / "config.toml").write_text(f'task = "{task.name}"\n\n' + to_toml({"model": task.config}, comments=True))
+        (aside / "version").write_text(f"{VERSION}\n")
+        task.save_assets(aside)
+
+    write_folder(Path(folder), write)
+
+
+def load(path: str | Path, *, device: str = "cpu") -> Task:
+    """Load a trained model.
+
+    Args:
+        path: A run folder (its best validated state is taken) or a model folder.
+        device: Where to compute.
+
+    Returns:
+        The task, in eval mode.
+
+    Raises:
+        CheckpointError: If the folder is missing, damaged, of another program or of a later version.
+    """
+    folder = model_folder(path)
+    task_class, tables = _read_config(folder)
+    config = merge({"model": task_class.config_class}, tables, where=str(folder / "config.toml"))["model"]
+    task = task_class.load_assets(folder, config)
+    load_weights(task, folder)
+    task.network.to(device).eval()
+    return task
+
+
+def model_folder(path: str | Path) -> Path:
+    """Find the model in a run or model folder.
+
+    Raises:
+        CheckpointError: If there is none, or it is of a later version.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise CheckpointError(f"{path}: there is no such folder{_runs_hint(root)}")
+    folder = root / "model" if (root / "model").is_dir() else root
+    try:
+        version = int((folder / "version").read_text())
+    except (OSError, ValueError):
+        unfinished = " It is a run without a model yet: resume it." if (root / "checkpoints").is_dir() else ""
+        raise CheckpointError(f"{path} holds no rnnkit model: {folder / 'version'} is missing.{unfinished}") from None
+    if version > VERSION:
+        raise CheckpointError(f"{folder} has version {version}; this rnnkit reads up to {VERSION}: install a newer one")
+    return folder
+
+
+def _runs_hint(root: Path) -> str:
+    try:
+        names = sorted(str(run) for run in root.parent.iterdir() if (run / "config.toml").is_file())
+    except OSError:
+        return ""
+    return f"; {root.parent} holds {', '.join(names)}" if names else ""
+
+
+def _read_config(folder: Path) -> tuple[type[Task], dict[str, Any]]:
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing: the folder is damaged or not a model of rnnkit")
+    tables = read_toml(path)
+    name = tables.pop("task", None)
+    if name not in TASKS:
+        raise CheckpointError(f"{path} names the task {name!r}; this rnnkit knows {', '.join(TASKS)}")
+    return TASKS[name], tables
+
+
+def load_weights(task: Task, folder: Path) -> None:
+    """Read a model folder's weights into a task's network.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged, or does not fit the config beside it.
+    """
+    path = folder / "weights.safetensors"
+    weights = _read_tensors(path)
+    expected = {name: tuple(tensor.shape) for name, tensor in task.network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in expected | found:
+        if expected.get(name) != found.get(name):
+            raise CheckpointError(
+                f"{path}: {name} is {found.get(name, 'missing')}; config.toml beside it expects "
+                f"{expected.get(name, 'no such tensor')}: the files are not of one model"
+            )
+    task.network.load_state_dict(weights)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}): the folder is damaged; train or copy it again") from None
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one training run."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """The best validated model."""
+        return self.folder / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The last states of training."""
+        return self.folder / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        """One JSON object a line."""
+        return self.folder / "log.jsonl"
+
+    def records(self) -> list[dict[str, Any]]:
+        """Read the log; a last line that a crash cut short is left out."""
+        lines = self.log.read_text().splitlines() if self.log.is_file() else []
+        records = []
+        for line in lines:
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                continue
+        return records
+
+    def create(self, *, overwrite: bool) -> None:
+        """Make the folder.
+
+        Raises:
+            ConfigError: If it holds a run already and `overwrite` is not given, or it cannot be made.
+        """
+        if (self.folder / "config.toml").exists() or self.model.exists():
+            if not overwrite:
+                raise ConfigError(
+                    f"{self.folder} holds a run already: go on with --resume {self.folder}, "
+                    "choose another folder with --run, or replace it with --overwrite"
+                )
+            for name in ("model", "checkpoints", "tokens", "baseline"):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+            self.log.unlink(missing_ok=True)
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            (self.folder / "baseline").mkdir(exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{self.folder} cannot be made: {error.strerror}; choose another with --run") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second trainer off this run while the block runs; the lock ends with the process.
+
+        Raises:
+            ConfigError: If another process trains here.
+        """
+        with (self.folder / "lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ConfigError(f"{self.folder} is being trained by another process: wait, or choose --run") from None
+            yield
+
+    def save_checkpoint(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], *, step: int) -> None:
+        """Write a state of training and drop the oldest ones.
+
+        Args:
+            tensors: By name.
+            facts: JSON-able.
+            step: Names the checkpoint.
+
+        Raises:
+            RunError: If it cannot be written; the earlier ones are still there.
+        """
+
+        def write(aside: Path) -> None:
+            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside / "state.safetensors")
+            (aside / "state.json").write_text(json.dumps({**facts, "version": VERSION}))
+
+        write_folder(self.checkpoints / f"{step:09d}", write)
+        for stale in self._checkpoint_folders()[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(stale, ignore_errors=True)
+
+    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Read the newest state of training that is whole.
+
+        Returns:
+            Tensors and facts.
+
+        Raises:
+            CheckpointError: If there is none.
+        """
+        problems = []
+        for folder in reversed(self._checkpoint_folders()):
+            try:
+                with safe_open(folder / "state.safetensors", framework="pt") as handle:
+                    tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
+                facts = json.loads((folder / "state.json").read_text())
+            except (OSError, ValueError, SafetensorError) as error:
+                problems.append(f"{folder} ({error})")
+                continue
+            if facts["version"] > VERSION:
+                raise CheckpointError(f"{folder} has version {facts['version']}; this rnnkit reads up to {VERSION}")
+            return tensors, facts
+        found = f"; damaged: {', '.join(problems)}" if problems else ""
+        raise CheckpointError(f"{self.checkpoints} holds no checkpoint to resume from{found}")
+
+    def _checkpoint_folders(self) -> list[Path]:
+        return sorted(path for path in self.checkpoints.glob("[0-9]*") if path.is_dir())

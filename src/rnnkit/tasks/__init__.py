@@ -1,0 +1,21 @@
+"""The jobs rnnkit does; each is one class behind one contract."""
+
+from rnnkit.errors import ConfigError
+from rnnkit.tasks.base import Task
+from rnnkit.tasks.language_model import LanguageModel
+
+__all__ = ["TASKS", "LanguageModel", "Task", "find_task"]
+
+TASKS: dict[str, type[Task]] = {"language-model": LanguageModel}
+
+
+def find_task(name: str) -> type[Task]:
+    """Return the task of a name or everyday alias.
+
+    Raises:
+        ConfigError: If there is none, naming the ones there are.
+    """
+    for task in TASKS.values():
+        if name == task.name or name in task.aliases:
+            return task
+    raise ConfigError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}")

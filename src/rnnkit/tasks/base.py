@@ -1,0 +1,161 @@
+"""The task contract: what a job must provide so that it can be trained, scored, used, streamed, saved and loaded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+from torch import Tensor, nn
+
+from rnnkit.kernels import State
+from rnnkit.streaming import Stream
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of one batch: a sum over `count` valid tokens or steps, so that parts can be added up exactly."""
+
+    total: Tensor
+    """Scalar, nats."""
+    count: int
+    carry: State | None = None
+    """State for the next batch, detached, where batches continue one another."""
+
+
+class Data(Protocol):
+    """Encoded examples, as `encode` makes them; kept beside the run so that `--resume` need not read the files again."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write to a folder."""
+
+
+class Batches(Protocol):
+    """Endless training batches whose place can be saved."""
+
+    epoch: int
+    """Whole passes finished."""
+
+    @property
+    def progress(self) -> float:
+        """Share of this pass already given out, in [0, 1)."""
+        ...
+
+    def next_chunk(self) -> Any:
+        """Return the next batch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place, JSON-able."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a place."""
+
+
+class Baseline(Protocol):
+    """The trivial method that stands beside every result."""
+
+    def save(self, path: str | Path) -> None:
+        """Write as arrays."""
+
+
+class Task(ABC):
+    """One job: its options, vocabulary and network together. Made by `prepare` from examples, or by `load` from a folder."""
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    config_class: ClassVar[type]
+    objective: ClassVar[str]
+    """The metric that training lowers and that chooses the best state."""
+    baseline_name: ClassVar[str]
+
+    config: Any
+    network: nn.Module
+
+    @classmethod
+    @abstractmethod
+    def read(cls, paths: Sequence[str | Path], config: Any) -> Any:
+        """Read examples from files or folders.
+
+        Raises:
+            DataError: If a file cannot be used, naming it and the line.
+        """
+
+    @classmethod
+    @abstractmethod
+    def split(cls, examples: Any, config: Any) -> tuple[Any, Any, str]:
+        """Cut validation examples off, by the task's rule; the third result says the rule."""
+
+    @classmethod
+    @abstractmethod
+    def prepare(cls, examples: Any, config: Any) -> Self:
+        """Fit vocabulary and normalisers on training examples, and draw a network."""
+
+    @abstractmethod
+    def notes(self) -> list[str]:
+        """Say what a person should know about the prepared data, one sentence each."""
+
+    @abstractmethod
+    def encode(self, examples: Any) -> Data:
+        """Turn examples into arrays."""
+
+    @classmethod
+    @abstractmethod
+    def load_data(cls, folder: Path) -> Data:
+        """Read what `Data.save` wrote."""
+
+    @abstractmethod
+    def batches(self, data: Any, *, batch_size: int, seed: int) -> Batches:
+        """Lay data out for training."""
+
+    @abstractmethod
+    def loss(self, network: nn.Module, batch: Any, carry: State | None, *, label_smoothing: float) -> Loss:
+        """Compute the training loss of a batch by `network` (this task's, perhaps wrapped)."""
+
+    @abstractmethod
+    def quick_score(self, network: nn.Module, data: Any) -> float:
+        """Estimate the objective on validation data in a moment, for curves and for choosing the best state."""
+
+    @abstractmethod
+    def score(self, data: Any) -> dict[str, float]:
+        """Measure every metric, exactly."""
+
+    @abstractmethod
+    def fit_baseline(self, data: Any) -> Baseline:
+        """Fit the trivial method on the training data."""
+
+    @abstractmethod
+    def load_baseline(self, folder: Path) -> Baseline:
+        """Read what `Baseline.save` wrote into `folder`."""
+
+    @abstractmethod
+    def score_baseline(self, baseline: Any, data: Any) -> dict[str, float]:
+        """Measure the trivial method by the same metrics."""
+
+    @abstractmethod
+    def predict(self, inputs: Sequence[str]) -> list[Any]:
+        """Answer inputs; one result each."""
+
+    @abstractmethod
+    def stream(self) -> Stream:
+        """Begin a live sequence.
+
+        Raises:
+            ConfigError: If this model cannot stream, with the reason.
+        """
+
+    @classmethod
+    @abstractmethod
+    def demo_data(cls) -> Path:
+        """Return the bundled sample file that shows the task."""
+
+    @abstractmethod
+    def save_assets(self, folder: Path) -> None:
+        """Write what prepared the data (vocabulary, normalisers) into a model folder."""
+
+    @classmethod
+    @abstractmethod
+    def load_assets(cls, folder: Path, config: Any) -> Self:
+        """Rebuild a task from what `save_assets` wrote; the weights are not loaded yet."""

@@ -1,0 +1,76 @@
+"""What a language model answers: the same objects in Python, on the command line and in a server."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from rnnkit.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One possible next token."""
+
+    token: str
+    """Printable: a line end is ⏎, a space ␣."""
+    probability: float
+
+
+@dataclass(frozen=True)
+class TokenScore:
+    """How the model expected one token of a text."""
+
+    token: str
+    nats: float
+    """-ln of the probability it was given."""
+
+    @property
+    def probability(self) -> float:
+        """In [0, 1]."""
+        return math.exp(-self.nats)
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """A text's own score, token by token, and what is likely to follow it."""
+
+    text: str
+    tokens: tuple[TokenScore, ...]
+    next: tuple[Candidate, ...]
+    nats: float
+    """Of the whole text."""
+    perplexity: float
+    bits_per_character: float
+    unknown: int
+    """Tokens that are not in the vocabulary."""
+
+
+@dataclass(frozen=True)
+class TokenEvent:
+    """One token arrived on a stream."""
+
+    token: str
+    nats: float
+    bits: float
+    """Surprise: -log2 of the probability it was given."""
+    next: tuple[Candidate, ...]
+    """The likeliest tokens after it."""
+
+
+def likeliest(log_probabilities: Tensor, vocabulary: Vocabulary, *, count: int) -> tuple[Candidate, ...]:
+    """List the likeliest tokens.
+
+    Args:
+        log_probabilities: (vocabulary_size,).
+        vocabulary: Names the tokens.
+        count: How many.
+
+    Returns:
+        The likeliest first.
+    """
+    values, ids = log_probabilities.topk(min(count, len(log_probabilities)))
+    pairs = zip(values.tolist(), ids.tolist(), strict=True)
+    return tuple(Candidate(vocabulary.piece(token), math.exp(value)) for value, token in pairs)

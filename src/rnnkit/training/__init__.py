@@ -1,0 +1,8 @@
+"""Training: one loop for every task, from files to a run folder."""
+
+from rnnkit.training.callbacks import Callback, ProgressBar
+from rnnkit.training.config import TrainingConfig
+from rnnkit.training.launch import TrainResult, resume, train
+from rnnkit.training.trainer import Trainer
+
+__all__ = ["Callback", "ProgressBar", "TrainResult", "Trainer", "TrainingConfig", "resume", "train"]

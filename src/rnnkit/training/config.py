@@ -1,0 +1,82 @@
+"""The options of training, the same for every task."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rnnkit.errors import ConfigError
+
+DEFAULT_MINUTES = 5.0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long and how to train."""
+
+    minutes: float | None = None
+    """Train for this wall time, validation included; the schedule ends on time. Unset, with epochs and steps unset too, is 5."""
+    epochs: float | None = None
+    """Train for so many passes over the text."""
+    steps: int | None = None
+    """Train for so many updates."""
+    batch_size: int = 32
+    """Sequences side by side."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW (Loshchilov and Hutter 2019), or stochastic gradient descent with momentum."""
+    learning_rate: float = 0.006
+    """At its highest; about 1 suits sgd."""
+    schedule: Literal["one-cycle", "cosine", "step", "plateau", "constant"] = "one-cycle"
+    """After the warm-up: one-cycle falls in a line to 0 at the end (Smith 2018), cosine in half a wave, step to a tenth at
+    half and again at three quarters of the run, plateau to a half whenever validation has not improved."""
+    warmup_share: float = 0.03
+    """Share of the run over which the learning rate rises from 0."""
+    weight_decay: float = 0.0
+    """L2 as decoupled weight decay on matrices, not on biases and embeddings."""
+    decay_embeddings: bool = False
+    """Decay the embeddings too."""
+    beta2: float = 0.99
+    """AdamW's memory of squared gradients."""
+    momentum: float = 0.9
+    """Of sgd."""
+    clip_norm: float | None = 1.0
+    """Scale the gradient down to this norm where it is longer (Pascanu et al. 2013); none does not."""
+    clip_value: float | None = None
+    """Cut every entry of the gradient at this size; unset does not."""
+    label_smoothing: float = 0.0
+    """Share of the target's probability spread over the vocabulary in the training loss."""
+    accumulate: int = 1
+    """Batches added up for one update."""
+    validations: int = 10
+    """How often to validate over the run; each keeps a checkpoint, and the model if it is the best."""
+    patience: int | None = None
+    """Stop when this many validations in a row have brought no better model; unset does not."""
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """Number format of the products: auto takes bfloat16 where the machine has it in hardware, else float32."""
+    seed: int = 1
+    """Of the weights, the dropout and the order of the data."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    threads: int | None = None
+    """Processor threads; unset is one a core."""
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        budgets = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
+        if len(budgets) > 1:
+            raise ConfigError(f"{' and '.join(budgets)} are both given; expected one of minutes, epochs, steps")
+        positive = ("minutes", "epochs", "steps", "batch_size", "learning_rate", "clip_norm", "clip_value", "accumulate")
+        for name in (*positive, "validations", "patience", "threads"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ConfigError(f"{name} is {value}; expected a number above 0")
+        for name in ("warmup_share", "label_smoothing", "beta2", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected a share in [0, 1)")
+        if self.weight_decay < 0:
+            raise ConfigError(f"weight_decay is {self.weight_decay}; expected 0 or more")
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """Seconds to train, where time is the budget."""
+        if self.epochs is None and self.steps is None:
+            return 60 * (DEFAULT_MINUTES if self.minutes is None else self.minutes)
+        return None

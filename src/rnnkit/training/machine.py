@@ -1,0 +1,76 @@
+"""What the machine gives: device, number format, threads, and a C allocator that suits training."""
+
+import ctypes
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from rnnkit.errors import ConfigError
+from rnnkit.training.config import TrainingConfig
+
+BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
+
+
+def choose_device(config: TrainingConfig) -> str:
+    """Return "cpu" or "cuda".
+
+    Raises:
+        ConfigError: If the device asked for is not there.
+    """
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', but torch sees no GPU; leave it out, or use 'cpu'")
+    if config.device not in ("cpu", "cuda"):
+        raise ConfigError(f"device is {config.device!r}; expected cpu, cuda or auto")
+    return config.device
+
+
+def choose_precision(config: TrainingConfig, device: str) -> str:
+    """Return "32-true" or "bf16-mixed": what is asked for, or bfloat16 where the hardware multiplies it."""
+    if config.precision != "auto":
+        return config.precision
+    fast = torch.cuda.is_bf16_supported() if device == "cuda" else _cpu_multiplies_bfloat16()
+    return "bf16-mixed" if fast else "32-true"
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False
+    return any(flag in flags for flag in BFLOAT16_FLAGS) and _lstm_runs_in_bfloat16()
+
+
+def _lstm_runs_in_bfloat16() -> bool:
+    """Try it: on some processors oneDNN has the flag but not the primitive."""
+    layer = torch.nn.LSTM(8, 16, batch_first=True)
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs, _ = layer(torch.zeros(2, 3, 8))
+        outputs.float().sum().backward()
+    except RuntimeError:
+        return False
+    return True
+
+
+def set_threads(config: TrainingConfig) -> int:
+    """Use the threads asked for, or one a core; return how many."""
+    torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
+    return torch.get_num_threads()
+
+
+def keep_freed_memory() -> None:
+    """Make glibc keep freed memory: it maps and unmaps each large tensor otherwise, page by page, in every step.
+
+    Process-wide, so only training does it; about a fifth of the time of a step (benchmarks/results).
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    libc.mallopt(M_TOP_PAD, 64 * 2**20)
