@@ -109,6 +109,20 @@ def load(path: str | Path, *, device: str = "cpu") -> Task:
     return task
 
 
+def load_baseline(task: Task, path: str | Path) -> Any:
+    """Return the baseline that was fitted beside a model, or None in a model folder that was moved away from its run.
+
+    Args:
+        task: The model.
+        path: A run folder.
+
+    Raises:
+        CheckpointError: If its file is damaged.
+    """
+    folder = Path(path) / "baseline"
+    return task.load_baseline(folder) if any(folder.glob("*.npz")) else None
+
+
 def model_folder(path: str | Path) -> Path:
     """Find the model in a run or model folder.
 
@@ -171,7 +185,9 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}): the folder is damaged; train or copy it again") from None
+        raise CheckpointError(
+            f"{path} cannot be read ({error}): the folder is damaged; train or copy it again"
+        ) from None
 
 
 @dataclass(frozen=True)

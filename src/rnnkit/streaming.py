@@ -86,11 +86,15 @@ def unpack_state(
     try:
         tensors, facts = load(state), _metadata(state)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise StreamError(f"this is not a stream's state ({error}); expected the bytes that state() returned") from error
+        raise StreamError(
+            f"this is not a stream's state ({error}); expected the bytes that state() returned"
+        ) from error
     if facts.get("version") != VERSION:
         raise StreamError(f"the stream's state has version {facts.get('version')!r}; this rnnkit reads {VERSION!r}")
     if facts.get("model") != model:
-        raise StreamError(f"the stream's state is of model {facts.get('model')!r}; this one is {model!r}: reset the stream")
+        raise StreamError(
+            f"the stream's state is of model {facts.get('model')!r}; this one is {model!r}: reset the stream"
+        )
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if found != dict(shapes) or not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise StreamError(f"the stream's state holds {found}; expected finite {dict(shapes)}")

@@ -139,6 +139,10 @@ class Task(ABC):
         """Answer inputs; one result each."""
 
     @abstractmethod
+    def show(self) -> list[str]:
+        """Use the model once, as lines to print: what a demonstration ends with."""
+
+    @abstractmethod
     def stream(self) -> Stream:
         """Begin a live sequence.
 

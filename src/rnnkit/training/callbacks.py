@@ -50,7 +50,9 @@ class ProgressBar(Callback):
 
     def on_log(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Move the bar."""
-        words = f"step {record['step']:,}  loss {record['loss']:.3f}{self.validated}  {record['speed']:,.0f} {self.unit}/s"
+        words = (
+            f"step {record['step']:,}  loss {record['loss']:.3f}{self.validated}  {record['speed']:,.0f} {self.unit}/s"
+        )
         left = f"{trainer.progress:.0%}  {_clock(trainer.seconds_left)} left"
         self.bar.update(self.row, completed=trainer.progress, description=words, left=left)
 

@@ -63,7 +63,16 @@ class TrainingConfig:
         budgets = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
         if len(budgets) > 1:
             raise ConfigError(f"{' and '.join(budgets)} are both given; expected one of minutes, epochs, steps")
-        positive = ("minutes", "epochs", "steps", "batch_size", "learning_rate", "clip_norm", "clip_value", "accumulate")
+        positive = (
+            "minutes",
+            "epochs",
+            "steps",
+            "batch_size",
+            "learning_rate",
+            "clip_norm",
+            "clip_value",
+            "accumulate",
+        )
         for name in (*positive, "validations", "patience", "threads"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):

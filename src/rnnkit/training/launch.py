@@ -141,9 +141,7 @@ def resume(run: str | Path, *, callbacks: Sequence[Callback] = ()) -> TrainResul
         return _run(home, prepared, configs["training"], callbacks, resumed=True, state=(tensors, facts))
 
 
-def read_configs(
-    task_class: type[Task], path: str | Path | None, options: Mapping[str, Any]
-) -> dict[str, Any]:
+def read_configs(task_class: type[Task], path: str | Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """Build a task's and training's options from a TOML file and options that override it.
 
     Args:
@@ -198,7 +196,9 @@ def _read(task_class: type[Task], source: Source, config: Any) -> tuple[Any, Any
 
 def _write_config(home: Run, source: Source, configs: Mapping[str, Any]) -> None:
     head = f'task = "{source.task}"\n\n' + to_toml({"data": source}, comments=False)
-    body = "\n".join(line for line in head.splitlines() if not line.startswith("task =") or line == head.splitlines()[0])
+    body = "\n".join(
+        line for line in head.splitlines() if not line.startswith("task =") or line == head.splitlines()[0]
+    )
     (home.folder / "config.toml").write_text(body + "\n\n" + to_toml(configs, comments=True))
 
 
@@ -206,7 +206,9 @@ def _read_run_config(home: Run) -> tuple[type[Task], dict[str, Any]]:
     tables = read_toml(home.folder / "config.toml")
     name = tables.pop("task", None)
     if name not in TASKS:
-        raise CheckpointError(f"{home.folder / 'config.toml'} names the task {name!r}; expected one of {', '.join(TASKS)}")
+        raise CheckpointError(
+            f"{home.folder / 'config.toml'} names the task {name!r}; expected one of {', '.join(TASKS)}"
+        )
     tables.pop("data", None)
     sections = {"model": TASKS[name].config_class, "training": TrainingConfig}
     return TASKS[name], merge(sections, tables, where=str(home.folder / "config.toml"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import clip_grad_value_, get_total_norm
 
 from rnnkit.checkpoint import Run, save_model
@@ -148,7 +148,7 @@ class Trainer:
         norm = float(get_total_norm(gradients)) / count
         limit = self.config.clip_norm
         scale = min(1.0, limit / norm) if limit is not None and norm > 0 else 1.0
-        torch._foreach_mul_(gradients, scale / count)  # noqa: SLF001 - torch's documented multi-tensor form
+        torch._foreach_mul_(gradients, scale / count)
         if self.config.clip_value is not None:
             clip_grad_value_(self.network.parameters(), self.config.clip_value)
         return norm
@@ -177,7 +177,9 @@ class Trainer:
         value = self.task.quick_score(self.network, self.valid_data)
         self._window = _Window()  # the time of validation is not that of the next steps
         if not math.isfinite(value):
-            raise RunError(f"validation gives {value} at step {self.step}: the last good model is kept in {self.run.model}")
+            raise RunError(
+                f"validation gives {value} at step {self.step}: the last good model is kept in {self.run.model}"
+            )
         self.validated = int(self.progress * self.config.validations)
         improved = value < self.best
         if improved:
@@ -203,14 +205,20 @@ class Trainer:
         self.save_checkpoint(finished=finished)
 
     def _place(self) -> dict[str, Any]:
-        return {"step": self.step, "seconds": round(self.seconds, 3), "epoch": self.batches.epoch + self.batches.progress}
+        return {
+            "step": self.step,
+            "seconds": round(self.seconds, 3),
+            "epoch": self.batches.epoch + self.batches.progress,
+        }
 
     def _write(self, record: dict[str, Any]) -> None:
         try:
             with self.run.log.open("a") as log:
                 log.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise RunError(f"{self.run.log} could not be written: {error.strerror}; the last checkpoint is kept") from error
+            raise RunError(
+                f"{self.run.log} could not be written: {error.strerror}; the last checkpoint is kept"
+            ) from error
 
     # Checkpoints
 

@@ -96,7 +96,7 @@ class _Writer:
         return text + self.stops.finish()
 
 
-def _step(model: LanguageModel):  # noqa: ANN202 - the Step that `sample` describes
+def _step(model: LanguageModel):
     def step(ids: Tensor, state: State) -> tuple[Tensor, State]:
         logits, state = model.network(ids[:, None], state)
         return logits[:, 0].float(), state  # (batch, vocabulary_size)

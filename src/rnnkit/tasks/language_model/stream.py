@@ -103,7 +103,9 @@ class LanguageStream(Stream):
         nats = (-given.gather(1, torch.tensor(ids, device=given.device)[:, None])[:, 0]).tolist()
         piece, vocabulary = self.model.vocabulary.piece, self.model.vocabulary
         return [
-            TokenEvent(piece(token), surprise, surprise / math.log(2), likeliest(row, vocabulary, count=self.candidates))
+            TokenEvent(
+                piece(token), surprise, surprise / math.log(2), likeliest(row, vocabulary, count=self.candidates)
+            )
             for token, surprise, row in zip(ids, nats, following, strict=True)
         ]
 

@@ -294,6 +294,11 @@ class LanguageModel(Task):
             self, prompt, samples=samples, max_tokens=max_tokens, sampling=sampling, stop=stop, seed=chosen
         )
 
+    def show(self) -> list[str]:
+        """Write a little."""
+        prompt = "ROMEO:"
+        return ["", prompt + self.generate(prompt, max_tokens=400, temperature=0.8, top_p=0.9, seed=1)]
+
     def unknown_in(self, text: str) -> list[str]:
         """List the words or characters of a text that are not in the vocabulary, each once."""
         parts = dict.fromkeys(text if self.config.vocabulary == "character" else text.split())
