@@ -25,7 +25,7 @@ RANKS = {
 RANK_OF = {name: rank for rank, names in RANKS.items() for name in names}
 
 # Imports inside functions: everything in these files, and these packages anywhere.
-LATE_IMPORTERS = {"cli.py", "__init__.py"}  # the package resolves names lazily, the command line imports per verb
+LATE_IMPORTERS = {"__init__.py"}  # the package resolves its names lazily
 LATE_PACKAGES = {
     "tokenizers": "only subword vocabularies need it",
     "matplotlib": "takes most of a second to import",
@@ -206,7 +206,8 @@ GOOD = {
     "layers/base.py": "from rnnkit.kernels import Scan\nfrom . import options",
     "layers/options.py": "from ..errors import ConfigError",
     "figures.py": "def draw():\n    from matplotlib.figure import Figure",
-    "cli.py": "from rnnkit import __version__\ndef train():\n    from rnnkit.layers import Layer",
+    "cli/__init__.py": "from rnnkit import __version__",
+    "cli/training.py": "from rnnkit.layers import Layer",
 }
 
 

@@ -29,12 +29,16 @@ def test_a_perplexity_too_large_for_a_float_is_infinite():
     assert language_model_metrics(math.inf, tokens=1, characters=1, bytes=1, words=1)["perplexity"] == math.inf
 
 
-@pytest.mark.parametrize("name", ["tokens", "characters", "bytes", "words"])
+@pytest.mark.parametrize("name", ["tokens", "characters", "bytes"])
 @pytest.mark.parametrize("count", [0, -3])
 def test_nothing_to_average_over_is_refused(name, count):
     counts = {"tokens": 1, "characters": 1, "bytes": 1, "words": 1} | {name: count}
     with pytest.raises(DataError, match=f"over {count} {name}"):
         language_model_metrics(1.0, **counts)
+
+
+def test_a_text_of_white_space_has_no_perplexity_a_word():
+    assert "word_perplexity" not in language_model_metrics(1.0, tokens=1, characters=1, bytes=1, words=0)
 
 
 def test_a_total_that_is_no_number_is_refused():

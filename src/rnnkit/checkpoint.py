@@ -1,4 +1,4 @@
-"""Folders on disk: a model that can be loaded anywhere, a run that can be resumed. Safetensors, TOML and JSON; no pickle.
+"""Folders on disk: a model to load anywhere, a run to resume. Safetensors, TOML and JSON; no pickle.
 
 runs/x/    config.toml  log.jsonl  curves.png  tokens/  baseline/  checkpoints/  model/
 model/     weights.safetensors  config.toml  version  and what the task adds (a vocabulary)
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,8 @@ from rnnkit.config import merge, read_toml, to_toml
 from rnnkit.errors import CheckpointError, ConfigError, RunError
 from rnnkit.tasks import TASKS, Task
 
+_log = logging.getLogger("rnnkit.checkpoint")
+
 VERSION = 1
 KEPT_CHECKPOINTS = 2
 
@@ -38,24 +41,46 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
     Raises:
         RunError: If the disk is full or cannot be written; what was there before is still there.
     """
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    old = folder.with_name(f".{folder.name}.old")
+    aside, old = folder.with_name(f".{folder.name}.new"), _replaced(folder)
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        write(aside)
-        for path in aside.rglob("*"):
-            _flush(path)
-        _flush(aside)
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            folder.rename(old)
-        aside.rename(folder)
-        _flush(folder.parent)
+        with writing(folder):
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            write(aside)
+            for path in (*aside.rglob("*"), aside):
+                _flush(path)
+            if folder.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                folder.rename(old)
+            aside.rename(folder)
+            _flush(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
+    finally:
         shutil.rmtree(aside, ignore_errors=True)
-        raise RunError(f"{folder} could not be written: {error}; free some space or choose another --run") from error
+
+
+def _replaced(folder: Path) -> Path:
+    """Name where a folder stands for the moment between the two renames that replace it."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a full or broken disk into an error that says so.
+
+    Args:
+        path: What the block writes.
+
+    Yields:
+        Once.
+
+    Raises:
+        RunError: If the block cannot write.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path} could not be written: {error}; free some space or choose another --run") from error
 
 
 def _flush(path: Path) -> None:
@@ -99,13 +124,20 @@ def load(path: str | Path, *, device: str = "cpu") -> Task:
 
     Raises:
         CheckpointError: If the folder is missing, damaged, of another program or of a later version.
+        ConfigError: If the device is not there.
     """
     folder = model_folder(path)
-    task_class, tables = _read_config(folder)
-    config = merge({"model": task_class.config_class}, tables, where=str(folder / "config.toml"))["model"]
-    task = task_class.load_assets(folder, config)
+    try:
+        task_class, tables = _read_config(folder)
+        config = merge({"model": task_class.config_class}, tables, where=str(folder / "config.toml"))["model"]
+        task = task_class.load_assets(folder, config)
+    except ConfigError as error:
+        raise CheckpointError(f"{error} Mend the file, or copy the model again.") from error
     load_weights(task, folder)
-    task.network.to(device).eval()
+    try:
+        task.network.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device is {device!r}: {str(error).splitlines()[0]}") from error
     return task
 
 
@@ -116,15 +148,21 @@ def load_baseline(task: Task, path: str | Path) -> Any:
         task: The model.
         path: A run folder.
 
+    Returns:
+        The baseline, if there is one.
+
     Raises:
         CheckpointError: If its file is damaged.
     """
-    folder = Path(path) / "baseline"
-    return task.load_baseline(folder) if any(folder.glob("*.npz")) else None
+    run = Run(Path(path))
+    return task.load_baseline(run.baseline) if run.baseline_scores.is_file() else None
 
 
 def model_folder(path: str | Path) -> Path:
     """Find the model in a run or model folder.
+
+    Returns:
+        The model folder.
 
     Raises:
         CheckpointError: If there is none, or it is of a later version.
@@ -132,7 +170,8 @@ def model_folder(path: str | Path) -> Path:
     root = Path(path)
     if not root.is_dir():
         raise CheckpointError(f"{path}: there is no such folder{_runs_hint(root)}")
-    folder = root / "model" if (root / "model").is_dir() else root
+    model = root / "model"
+    folder = next((place for place in (model, _replaced(model)) if place.is_dir()), root)
     try:
         version = int((folder / "version").read_text())
     except (OSError, ValueError):
@@ -207,6 +246,21 @@ class Run:
         return self.folder / "checkpoints"
 
     @property
+    def tokens(self) -> Path:
+        """The encoded data, and what encoded it."""
+        return self.folder / "tokens"
+
+    @property
+    def baseline(self) -> Path:
+        """The trivial method, fitted on the training data."""
+        return self.folder / "baseline"
+
+    @property
+    def baseline_scores(self) -> Path:
+        """Its metrics on the validation data; written last, so that the baseline is whole where this is."""
+        return self.baseline / "scores.json"
+
+    @property
     def log(self) -> Path:
         """One JSON object a line."""
         return self.folder / "log.jsonl"
@@ -222,35 +276,49 @@ class Run:
                 continue
         return records
 
-    def create(self, *, overwrite: bool) -> None:
-        """Make the folder.
+    def cut_log(self, *, last_step: int) -> None:
+        """Drop the records after a step: they were written after the checkpoint that a resumed run goes on from."""
+        kept = [record for record in self.records() if record["step"] <= last_step]
+        with writing(self.log):
+            aside = self.log.with_suffix(".new")
+            aside.write_text("".join(json.dumps(record) + "\n" for record in kept))
+            os.replace(aside, self.log)
+
+    def refuse_existing(self) -> None:
+        """Make sure that nothing is lost.
 
         Raises:
-            ConfigError: If it holds a run already and `overwrite` is not given, or it cannot be made.
+            ConfigError: If the folder holds a run already.
         """
         if (self.folder / "config.toml").exists() or self.model.exists():
-            if not overwrite:
-                raise ConfigError(
-                    f"{self.folder} holds a run already: go on with --resume {self.folder}, "
-                    "choose another folder with --run, or replace it with --overwrite"
-                )
-            for name in ("model", "checkpoints", "tokens", "baseline"):
-                shutil.rmtree(self.folder / name, ignore_errors=True)
-            self.log.unlink(missing_ok=True)
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            (self.folder / "baseline").mkdir(exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{self.folder} cannot be made: {error.strerror}; choose another with --run") from None
+            raise ConfigError(
+                f"{self.folder} holds a run already: go on with --resume {self.folder}, "
+                "choose another folder with --run, or replace it with --overwrite"
+            )
+
+    def clear(self) -> None:
+        """Remove an earlier run, and nothing else, from the folder."""
+        for name in ("model", "checkpoints", "tokens", "baseline"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for name in ("config.toml", "log.jsonl", "curves.png"):
+            (self.folder / name).unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second trainer off this run while the block runs; the lock ends with the process.
 
+        Yields:
+            Once.
+
         Raises:
-            ConfigError: If another process trains here.
+            ConfigError: If another process trains here, or the folder cannot be made or written.
         """
-        with (self.folder / "lock").open("w") as handle:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise ConfigError(f"{self.folder} cannot be written: {error.strerror}; choose another with --run") from None
+        with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -273,8 +341,10 @@ class Run:
             save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside / "state.safetensors")
             (aside / "state.json").write_text(json.dumps({**facts, "version": VERSION}))
 
-        write_folder(self.checkpoints / f"{step:09d}", write)
-        for stale in self._checkpoint_folders()[:-KEPT_CHECKPOINTS]:
+        newest = self.checkpoints / f"{step:09d}"
+        write_folder(newest, write)
+        kept = [path for path in self._checkpoint_folders() if path.name <= newest.name][-KEPT_CHECKPOINTS:]
+        for stale in set(self.checkpoints.iterdir()) - set(kept):  # also what a killed process or damage left
             shutil.rmtree(stale, ignore_errors=True)
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -292,11 +362,13 @@ class Run:
                 with safe_open(folder / "state.safetensors", framework="pt") as handle:
                     tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
                 facts = json.loads((folder / "state.json").read_text())
-            except (OSError, ValueError, SafetensorError) as error:
+                version = int(facts["version"])
+            except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 problems.append(f"{folder} ({error})")
+                _log.warning("%s is damaged (%s): going back to the one before", folder, error)
                 continue
-            if facts["version"] > VERSION:
-                raise CheckpointError(f"{folder} has version {facts['version']}; this rnnkit reads up to {VERSION}")
+            if version > VERSION:
+                raise CheckpointError(f"{folder} has version {version}; this rnnkit reads up to {VERSION}")
             return tensors, facts
         found = f"; damaged: {', '.join(problems)}" if problems else ""
         raise CheckpointError(f"{self.checkpoints} holds no checkpoint to resume from{found}")

@@ -18,33 +18,33 @@ def language_model_metrics(
         tokens: How many tokens were predicted.
         characters: Length of the same text in Unicode characters.
         bytes: Length of the same text in UTF-8 bytes.
-        words: Words of the same text in the sense of the published figure (WikiText-2 counts line ends).
+        words: Words of the same text in the sense of the published figure (WikiText-2 counts line ends); may be 0.
 
     Returns:
-        nats (per token), nats_per_character, perplexity (e to the nats per token), word_perplexity,
-        bits_per_character and bits_per_byte. A perplexity too large for a float is inf.
+        nats (per token), nats_per_character, perplexity (e to the nats per token), bits_per_character, bits_per_byte
+        and, where there are words, word_perplexity. A perplexity too large for a float is inf.
 
     Raises:
-        DataError: If a count is not positive, or the total is not a number.
+        DataError: If a count but that of words is not positive, or the total is not a number.
 
     Example:
         >>> metrics = language_model_metrics(math.log(2) * 80, tokens=10, characters=40, bytes=80, words=8)
         >>> round(metrics["bits_per_byte"], 6), round(metrics["perplexity"], 6)
         (1.0, 256.0)
     """
-    counts = {"tokens": tokens, "characters": characters, "bytes": bytes, "words": words}
-    for name, count in counts.items():
+    for name, count in (("tokens", tokens), ("characters", characters), ("bytes", bytes)):
         if count <= 0:
             raise DataError(f"cannot average over {count} {name}; expected 1 or more: is the evaluated text empty?")
     if math.isnan(total_nats):
         raise DataError(
             "the total of the nats is NaN; expected a number: the model has diverged or its input is damaged."
         )
+    by_word = {"word_perplexity": _exponential(total_nats / words)} if words else {}
     return {
         "nats": total_nats / tokens,
         "nats_per_character": total_nats / characters,
         "perplexity": _exponential(total_nats / tokens),
-        "word_perplexity": _exponential(total_nats / words),
+        **by_word,
         "bits_per_character": total_nats / characters / math.log(2),
         "bits_per_byte": total_nats / bytes / math.log(2),
     }

@@ -26,7 +26,7 @@ class Loss:
 
 
 class Data(Protocol):
-    """Encoded examples, as `encode` makes them; kept beside the run so that `--resume` need not read the files again."""
+    """Encoded examples, as `encode` makes them; kept in the run, so that `--resume` need not read the files again."""
 
     def save(self, folder: str | Path) -> None:
         """Write to a folder."""
@@ -54,15 +54,8 @@ class Batches(Protocol):
         """Go on from a place."""
 
 
-class Baseline(Protocol):
-    """The trivial method that stands beside every result."""
-
-    def save(self, path: str | Path) -> None:
-        """Write as arrays."""
-
-
 class Task(ABC):
-    """One job: its options, vocabulary and network together. Made by `prepare` from examples, or by `load` from a folder."""
+    """One job: options, vocabulary and network. Made by `prepare` from examples, or by `load` from a folder."""
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -72,7 +65,8 @@ class Task(ABC):
     baseline_name: ClassVar[str]
 
     config: Any
-    network: nn.Module
+    network: Any
+    """An nn.Module, of a class of the task's own."""
 
     @classmethod
     @abstractmethod
@@ -123,12 +117,20 @@ class Task(ABC):
         """Measure every metric, exactly."""
 
     @abstractmethod
-    def fit_baseline(self, data: Any) -> Baseline:
+    def fit_baseline(self, data: Any) -> Any:
         """Fit the trivial method on the training data."""
 
     @abstractmethod
-    def load_baseline(self, folder: Path) -> Baseline:
-        """Read what `Baseline.save` wrote into `folder`."""
+    def save_baseline(self, baseline: Any, folder: Path) -> None:
+        """Write the trivial method into a folder, as arrays."""
+
+    @abstractmethod
+    def load_baseline(self, folder: Path) -> Any:
+        """Read what `save_baseline` wrote.
+
+        Raises:
+            CheckpointError: If it is damaged.
+        """
 
     @abstractmethod
     def score_baseline(self, baseline: Any, data: Any) -> dict[str, float]:

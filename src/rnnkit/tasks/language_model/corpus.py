@@ -48,6 +48,9 @@ class TokenCorpus:
     def load(cls, folder: Path) -> TokenCorpus:
         """Read what `save` wrote; the tokens stay on disk until they are used.
 
+        Returns:
+            The corpus.
+
         Raises:
             CheckpointError: If a file is missing or damaged.
         """
@@ -100,8 +103,8 @@ def reset_fresh(state: State, initial: State, fresh: np.ndarray) -> State:
 def chunk_tensors(chunk: Chunk, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return inputs and targets, (batch, time) int64 each.
 
-    A row that begins with a fresh state reads DOCUMENT first, in the middle of a document too: where the text is one long
-    document the model would otherwise meet the symbol that begins every prompt only once an epoch.
+    A row that begins with a fresh state reads DOCUMENT first, in the middle of a document too: where the text is one
+    long document the model would otherwise meet the symbol that begins every prompt only once an epoch.
     """
     inputs = torch.from_numpy(chunk.inputs)
     inputs[torch.from_numpy(chunk.fresh), 0] = DOCUMENT

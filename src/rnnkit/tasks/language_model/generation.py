@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rnnkit.tasks.language_model.task import LanguageModel
 
 
+@torch.inference_mode()  # as a decorator it is off while the caller holds a piece; inside, it would stay on
 def continuations(
     model: LanguageModel,
     prompt: str,
@@ -48,28 +49,27 @@ def continuations(
     for name, value in (("samples", samples), ("max_tokens", max_tokens)):
         if value < 1:
             raise ConfigError(f"{name} is {value}; expected at least 1")
-    with torch.inference_mode():
-        history = [DOCUMENT, *model.vocabulary.encode(prompt).tolist()]
-        state = _read(model, history[:-1])
-        draws = sample(
-            _step(model),
-            state=tuple(part.expand(samples, -1).contiguous() for part in state),
-            first=torch.full((samples,), history[-1], device=model.device),
-            sampling=sampling,
-            generators=row_generators(seed, samples),
-            banned=(UNKNOWN,) if model.separates_documents else (UNKNOWN, DOCUMENT),
-            history=[history[1:-1]] * samples,
-        )
-        writers = [_Writer(model, stop) for _ in range(samples)]
-        for _ in range(max_tokens):
-            ids, _ = next(draws)
-            for row, (writer, token) in enumerate(zip(writers, ids.tolist(), strict=True)):
-                piece = writer.push(token)
-                if piece:
-                    yield row, piece
-            if all(writer.done for writer in writers):
-                break
-        yield from ((row, rest) for row, writer in enumerate(writers) if (rest := writer.finish()))
+    history = [DOCUMENT, *model.vocabulary.encode(prompt).tolist()]
+    state = _read(model, history[:-1])
+    draws = sample(
+        _step(model),
+        state=tuple(part.expand(samples, -1).contiguous() for part in state),
+        first=torch.full((samples,), history[-1], device=model.device),
+        sampling=sampling,
+        generators=row_generators(seed, samples),
+        banned=(UNKNOWN,) if model.separates_documents else (UNKNOWN, DOCUMENT),
+        history=[history[1:-1]] * samples,
+    )
+    writers = [_Writer(model, stop) for _ in range(samples)]
+    for _ in range(max_tokens):
+        ids, _ = next(draws)
+        for row, (writer, token) in enumerate(zip(writers, ids.tolist(), strict=True)):
+            piece = writer.push(token)
+            if piece:
+                yield row, piece
+        if all(writer.done for writer in writers):
+            break
+    yield from ((row, rest) for row, writer in enumerate(writers) if (rest := writer.finish()))
 
 
 class _Writer:

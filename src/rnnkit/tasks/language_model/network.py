@@ -59,9 +59,9 @@ class LanguageNetwork(nn.Module):
             Logits (batch, time, vocabulary_size) and the state after the last token.
         """
         vectors = self.input_dropout(self.embedding(tokens))  # (batch, time, embedding_size)
-        outputs, state = self.stack(vectors, state)
+        outputs, after = self.stack(vectors, state)
         features = self.output_dropout(outputs)
         if self.project is not None:
             features = self.project(features)  # (batch, time, embedding_size)
         weight = self.embedding.weight if self.output_weight is None else self.output_weight
-        return linear(features, weight, self.output_bias), state
+        return linear(features, weight, self.output_bias), after

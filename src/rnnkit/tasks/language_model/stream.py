@@ -81,8 +81,9 @@ class LanguageStream(Stream):
         Raises:
             StreamError: If the bytes are damaged, or from another model or version.
         """
-        shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors().items()}
-        tensors, facts = unpack_state(state, model=self.model.fingerprint, shapes=shapes)
+        tensors, facts = unpack_state(state, model=self.model.fingerprint, like=self._tensors())
+        if not {"pending", "finished"} <= facts.keys():
+            raise StreamError(f"the stream's state has only the facts {', '.join(facts)}: reset the stream")
         self._following = tensors.pop("following")
         self._state = tuple(tensors[name] for name in self.model.network.stack.state_names)
         self._pending, self._finished = facts["pending"], facts["finished"] == "1"

@@ -49,7 +49,7 @@ class LanguageModel(Task):
     Args:
         config: Its options.
         vocabulary: Learnt from the training text.
-        facts: What is remembered of the training text: "documents", "tokens", "unknown", "notes".
+        facts: What is remembered of the training text: how many "documents" it had, and "notes" from reading it.
     """
 
     name: ClassVar[str] = "language-model"
@@ -89,6 +89,9 @@ class LanguageModel(Task):
     @classmethod
     def read(cls, paths: Sequence[str | Path], config: LanguageModelConfig) -> Corpus:
         """Read text files or folders.
+
+        Returns:
+            The documents.
 
         Raises:
             DataError: If a file is missing, empty or no text.
@@ -146,13 +149,13 @@ class LanguageModel(Task):
 
     def quick_score(self, network: nn.Module, data: TokenCorpus) -> float:
         """Estimate nats per token on the first QUICK_TOKENS of the text, in lanes that begin with fresh state."""
-        total, count, carry = 0.0, 0, None
+        total, count, carry, was_training = 0.0, 0, None, network.training
         network.eval()
         with torch.inference_mode():
             for chunk in first_lanes(data.stream, tokens=QUICK_TOKENS, batch=QUICK_ROWS, time=256):
                 loss = self.loss(network, chunk, carry)
                 total, count, carry = total + float(loss.total), count + loss.count, loss.carry
-        network.train()
+        network.train(was_training)
         return total / count
 
     def score(self, data: TokenCorpus) -> dict[str, float]:
@@ -171,6 +174,10 @@ class LanguageModel(Task):
         """Fit an interpolated n-gram on the training tokens."""
         order = default_order(self.config.vocabulary)
         return NGram.fit(data.stream, vocabulary_size=self.vocabulary.size, order=order)
+
+    def save_baseline(self, baseline: NGram, folder: Path) -> None:
+        """Write ngram.npz."""
+        baseline.save(folder / "ngram.npz")
 
     def load_baseline(self, folder: Path) -> NGram:
         """Read the n-gram of a run."""
@@ -201,7 +208,7 @@ class LanguageModel(Task):
         if not events:
             return TextScore(text, (), stream.next, 0.0, 1.0, 0.0, 0)
         metrics = language_model_metrics(
-            nats, tokens=len(events), characters=len(text), bytes=len(text.encode()), words=len(text.split()) or 1
+            nats, tokens=len(events), characters=len(text), bytes=len(text.encode()), words=len(text.split())
         )
         return TextScore(
             text=text,
@@ -320,15 +327,19 @@ class LanguageModel(Task):
     def load_assets(cls, folder: Path, config: LanguageModelConfig) -> Self:
         """Rebuild a model from what `save_assets` wrote.
 
+        Returns:
+            The model, with new weights.
+
         Raises:
             CheckpointError: If a file is missing or damaged.
         """
         vocabulary = load_vocabulary(folder / "vocabulary.json")
+        path = folder / "text.json"
         try:
-            facts = json.loads((folder / "text.json").read_text())
-            documents = facts["documents"]
+            facts = json.loads(path.read_text())
+            documents, notes = facts["documents"], facts["notes"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{folder / 'text.json'} cannot be read ({error}); train again") from error
-        if not isinstance(documents, int):
-            raise CheckpointError(f"{folder / 'text.json'} says documents is {documents!r}; expected a number")
+            raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
+        if not isinstance(documents, int) or not isinstance(notes, list):
+            raise CheckpointError(f"{path} says documents {documents!r}, notes {notes!r}; expected a number and a list")
         return cls(config, vocabulary, facts)

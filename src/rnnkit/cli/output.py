@@ -1,0 +1,86 @@
+"""What a person sees: tables on standard output; and the one JSON object for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+MEANINGS = {
+    "nats": "nats a token",
+    "nats_per_character": "nats a character",
+    "perplexity": "perplexity a token",
+    "word_perplexity": "perplexity a word",
+    "bits_per_character": "bits a character",
+    "bits_per_byte": "bits a byte",
+    "unknown_share": "unknown tokens",
+}
+
+
+def print_json(value: Any) -> None:
+    """Print one object on one line; numbers that JSON lacks become null."""
+    print(json.dumps(_plain(value), ensure_ascii=False), flush=True)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_metrics(metrics: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]], *, title: str) -> None:
+    """Print a model's metrics with the baselines beside them."""
+    table = Table(header_style="bold")
+    table.add_column("")
+    for name in ("model", *baselines):
+        table.add_column(name, justify="right")
+    for key, value in metrics.items():
+        others = [_number(key, baseline[key]) if key in baseline else "" for baseline in baselines.values()]
+        table.add_row(MEANINGS.get(key, key), _number(key, value), *others)
+    print(title)
+    _console().print(table)
+
+
+def _number(key: str, value: float) -> str:
+    if key.endswith("_share"):
+        return f"{value:.2%}"
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}" if value < 1e6 else f"{value:.3g}"
+
+
+def print_rows(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table; the first column to the left, the others to the right."""
+    table = Table(header_style="bold")
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="right" if index else "left")
+    for row in rows:
+        table.add_row(*row)
+    print(title)
+    _console().print(table)
+
+
+def print_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> None:
+    """Print names and values under a title."""
+    console = _console()
+    console.print(f"[bold]{title}[/bold]")
+    table = Table.grid(padding=(0, 2))
+    for name, value in pairs:
+        table.add_row(f"  {name}", value)
+    console.print(table)
+
+
+def bar(share: float, *, width: int = 20) -> str:
+    """Draw a share in [0, 1] as a bar."""
+    return "█" * round(share * width)
+
+
+def _console() -> Console:
+    return Console(markup=True, highlight=False)

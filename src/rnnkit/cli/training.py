@@ -1,0 +1,177 @@
+"""`rnnkit train`, `rnnkit demo`, `rnnkit config`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Group, Parameter
+
+from rnnkit.cli.options import AS_TABLES, Common
+from rnnkit.cli.output import print_json, print_metrics
+from rnnkit.config import given, partial, to_toml
+from rnnkit.errors import ConfigError
+from rnnkit.tasks import TASKS, Task, find_task
+from rnnkit.training import Callback, ProgressBar, TrainingConfig, TrainResult, train
+from rnnkit.training import resume as continue_run
+
+MODEL, TRAINING = Group("Model", sort_key=2), Group("Training", sort_key=3)
+DEMO_MINUTES = 1.0
+
+app = App(name="train", help="Train a model on your files, or --resume a run.", help_format="plaintext")
+
+
+@app.default
+def resume_run(
+    *words: Annotated[str, Parameter(show=False)], resume: Path | None = None, common: Common = AS_TABLES
+) -> int:
+    """Go on with an interrupted run. To begin one: rnnkit train TASK FILE.
+
+    Args:
+        words: Nothing; a task that does not exist ends up here.
+        resume: The run's folder.
+        common: How to report.
+
+    Returns:
+        The exit code.
+    """
+    if words:
+        find_task(words[0])
+    if resume is None:
+        raise ConfigError(f"train needs a task and a file, or --resume RUN; the tasks are {', '.join(TASKS)}")
+    return _report(continue_run(resume, callbacks=_watchers(common)), common)
+
+
+def _watchers(common: Common) -> tuple[Callback, ...]:
+    return () if common.quiet else (ProgressBar(),)
+
+
+def make_command(task: type[Task]) -> Callable[..., int]:
+    """Return the command that trains a task: its options are the fields of the two configs."""
+
+    def command(
+        data: list[Path],
+        /,
+        *,
+        valid: list[Path] | None = None,
+        run: Path | None = None,
+        overwrite: bool = False,
+        config: Path | None = None,
+        resume: Path | None = None,
+        model: Any = None,
+        training: Any = None,
+        common: Common = AS_TABLES,
+    ) -> int:
+        if resume is not None:
+            raise ConfigError(f"--resume {resume} goes without task and data: rnnkit train --resume {resume}")
+        options = {**(given(model) if model else {}), **(given(training) if training else {})}
+        files = [str(path) for path in data]
+        result = train(
+            task.name,
+            files,
+            valid=None if valid is None else [str(path) for path in valid],
+            run=run,
+            overwrite=overwrite,
+            config=config,
+            callbacks=_watchers(common),
+            **options,
+        )
+        return _report(result, common)
+
+    command.__doc__ = f"""Train a {task.name} on your files.
+
+    Args:
+        data: Files or folders to train on.
+        valid: Files to validate on; without any, some of the data is kept for it.
+        run: Folder to make for the run; runs/ and the file's name unless given.
+        overwrite: Replace a run that is already there.
+        config: A TOML file of options, as `rnnkit config {task.name}` prints it; options given here override it.
+        resume: Go on with a run instead.
+        model: The model's options.
+        training: The training's options.
+        common: How to report.
+    """
+    command.__annotations__ |= {
+        "model": Annotated[partial(task.config_class) | None, Parameter(name="*", group=MODEL)],
+        "training": Annotated[partial(TrainingConfig) | None, Parameter(name="*", group=TRAINING)],
+        "overwrite": Annotated[bool, Parameter(negative=())],
+    }
+    return command
+
+
+for _task in TASKS.values():
+    app.command(make_command(_task), name=(_task.name, *_task.aliases))
+
+
+def _report(result: TrainResult, common: Common) -> int:
+    if common.json:
+        print_json(
+            {
+                "task": result.model.name,
+                "model": str(result.run),
+                "data": "validation",
+                "metrics": result.metrics,
+                "baselines": result.baselines,
+                "seconds": result.seconds,
+                "steps": result.steps,
+                "interrupted": result.stopped_by is not None,
+            }
+        )
+    else:
+        words = "interrupted after" if result.stopped_by else "trained for"
+        title = (
+            f"{result.run}: {words} {result.steps:,} steps, {result.seconds / 60:.1f} minutes; on the validation text:"
+        )
+        print_metrics(result.metrics, result.baselines, title=title)
+        after = (
+            f"go on with: rnnkit train --resume {result.run}" if result.stopped_by else f"the run is in {result.run}"
+        )
+        print(f"{after} (curves in {result.run / 'curves.png'})")
+    return 128 + result.stopped_by if result.stopped_by else 0
+
+
+def config(task: str, /) -> None:
+    """Print every option of a task with its default and meaning, as TOML for `rnnkit train --config`.
+
+    Args:
+        task: Name of the task.
+    """
+    found = find_task(task)
+    print(f'task = "{found.name}"\n')
+    print(to_toml({"model": found.config_class(), "training": TrainingConfig()}, comments=True), end="")
+
+
+def demo(
+    task: str = "language-model",
+    /,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    run: Path | None = None,
+    common: Common = AS_TABLES,
+) -> int:
+    """Train on a bundled sample, evaluate, and use the model.
+
+    Args:
+        task: Name of the task.
+        minutes: How long to train; 1 unless given.
+        steps: Train for so many updates instead.
+        run: Folder to make for the run; runs/demo-TASK unless given, which is replaced.
+        common: How to report.
+
+    Returns:
+        The exit code.
+    """
+    found = find_task(task)
+    folder = run or Path("runs") / f"demo-{found.name}"
+    budget: dict[str, Any] = {"steps": steps} if steps is not None else {"minutes": minutes or DEMO_MINUTES}
+    sample = found.demo_data()
+    print(f"$ rnnkit train {found.name} {sample} --run {folder}", file=sys.stderr)
+    result = train(found.name, sample, run=folder, overwrite=True, callbacks=_watchers(common), **budget)
+    code = _report(result, common)
+    if not common.json and not code:
+        for line in result.model.show():
+            print(line)
+    return code

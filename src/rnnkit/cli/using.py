@@ -1,0 +1,233 @@
+"""`rnnkit evaluate`, `predict`, `generate`, `stream`: what a trained model is for."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from cyclopts import Group, Parameter
+from rich.markup import escape
+
+from rnnkit.checkpoint import load, load_baseline
+from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, given_text
+from rnnkit.cli.output import bar, print_json, print_metrics, print_rows
+from rnnkit.config import build, given, partial
+from rnnkit.decoding.search import Sampling
+from rnnkit.errors import ConfigError
+from rnnkit.tasks import LanguageModel, Task
+from rnnkit.tasks.language_model import TokenEvent
+
+MOST_ROWS = 100  # of a table of tokens; --json prints all
+CHUNK_CHARACTERS = 65_536
+SAMPLING = Group("Sampling", sort_key=2)
+
+
+def open_model(model: Path, machine: Machine) -> Task:
+    """Load a model onto the machine that was asked for."""
+    if machine.threads is not None:
+        if machine.threads < 1:
+            raise ConfigError(f"threads is {machine.threads}; expected at least 1")
+        torch.set_num_threads(machine.threads)
+    if machine.device not in ("cpu", "cuda") or (machine.device == "cuda" and not torch.cuda.is_available()):
+        raise ConfigError(f"device is {machine.device!r}, which torch does not see here; use cpu")
+    return load(model, device=machine.device)
+
+
+def open_language_model(model: Path, machine: Machine, *, verb: str) -> LanguageModel:
+    """Load a model that must be a language model."""
+    task = open_model(model, machine)
+    if not isinstance(task, LanguageModel):
+        raise ConfigError(f"{model} is a {task.name} model; {verb} needs a language-model")
+    return task
+
+
+def evaluate(
+    model: Path, data: list[Path] | None = None, /, *, common: Common = AS_TABLES, machine: Machine = ANY_MACHINE
+) -> None:
+    """Measure a model, the trivial baseline beside it.
+
+    Args:
+        model: A run or model folder.
+        data: Files or folders; without any, the run's own validation data.
+        common: How to report.
+        machine: Where to compute.
+    """
+    task = open_model(model, machine)
+    if data:
+        examples = task.encode(task.read([str(path) for path in data], task.config))
+        name = ", ".join(str(path) for path in data)
+    else:
+        folder = model / "tokens" / "valid"
+        if not folder.is_dir():
+            raise ConfigError(f"{model} keeps no validation data; expected a data file: rnnkit evaluate {model} FILE")
+        examples, name = task.load_data(folder), "its validation data"
+    began = time.perf_counter()
+    metrics = task.score(examples)
+    seconds = time.perf_counter() - began
+    baseline = load_baseline(task, model)
+    baselines = {task.baseline_name: task.score_baseline(baseline, examples)} if baseline is not None else {}
+    if common.json:
+        print_json(
+            {
+                "task": task.name,
+                "model": str(model),
+                "data": name,
+                "metrics": metrics,
+                "baselines": baselines,
+                "seconds": seconds,
+            }
+        )
+    else:
+        print_metrics(metrics, baselines, title=f"{model} on {name} ({seconds:.1f} s)")
+
+
+def predict(
+    model: Path,
+    words: str | None = None,
+    /,
+    *,
+    text: str | None = None,
+    file: Path | None = None,
+    candidates: int = 10,
+    common: Common = AS_TABLES,
+    machine: Machine = ANY_MACHINE,
+) -> None:
+    """Score a text token by token, and name what is likely to follow.
+
+    Args:
+        model: A run or model folder.
+        words: A text, or a file if one has this name; - is standard input.
+        text: A text, even if a file has this name.
+        file: A file.
+        candidates: How many next tokens to name.
+        common: How to report.
+        machine: Where to compute.
+    """
+    if candidates < 1:
+        raise ConfigError(f"candidates is {candidates}; expected at least 1")
+    task = open_language_model(model, machine, verb="predict")
+    given_words = given_text(words, text=text, file=file)
+    _warn_unknown(task, given_words)
+    (result,) = task.predict([given_words], candidates=candidates)
+    if common.json:
+        print_json(result)
+        return
+    rows = [
+        (escape(token.token), f"{token.probability:.2%}", f"{token.nats / math.log(2):.2f}", bar(token.probability))
+        for token in result.tokens[:MOST_ROWS]
+    ]
+    if rows:
+        title = f"{len(result.tokens):,} tokens: {result.bits_per_character:.3f} bits a character, "
+        print_rows(f"{title}perplexity {result.perplexity:.2f} a token", ("token", "probability", "bits", ""), rows)
+    if len(result.tokens) > MOST_ROWS:
+        print(f"... and {len(result.tokens) - MOST_ROWS:,} more; --json prints all of them")
+    following = [(escape(one.token), f"{one.probability:.2%}", bar(one.probability)) for one in result.next]
+    print_rows("what is likely to follow", ("token", "probability", ""), following)
+
+
+def generate(
+    model: Path,
+    /,
+    *,
+    prompt: str = "",
+    max_tokens: int = 200,
+    samples: int = 1,
+    stop: list[str] | None = None,
+    seed: int | None = None,
+    sampling: Any = None,
+    common: Common = AS_TABLES,
+    machine: Machine = ANY_MACHINE,
+) -> None:
+    """Write on from a prompt, as it is written.
+
+    Args:
+        model: A run or model folder.
+        prompt: What to continue; empty begins a document.
+        max_tokens: The longest continuation, in tokens.
+        samples: How many continuations.
+        stop: Text that ends a continuation; may be given several times.
+        seed: Makes it repeatable.
+        sampling: How tokens are drawn.
+        common: How to report.
+        machine: Where to compute.
+    """
+    options = build(Sampling, given(sampling) if sampling else {}, where="options")
+    task = open_language_model(model, machine, verb="generate")
+    _warn_unknown(task, prompt)
+    began = time.perf_counter()
+    pieces = task.write(prompt, samples=samples, max_tokens=max_tokens, sampling=options, stop=stop or (), seed=seed)
+    if common.json:
+        texts = _collect(pieces, samples)
+        print_json(
+            {
+                "task": task.name,
+                "model": str(model),
+                "prompt": prompt,
+                "samples": texts,
+                "seconds": time.perf_counter() - began,
+            }
+        )
+    elif samples == 1:
+        sys.stdout.write(prompt)
+        for _, piece in pieces:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+        print()
+    else:
+        for number, written in enumerate(_collect(pieces, samples), start=1):
+            print(f"--- sample {number}\n{prompt}{written}")
+
+
+# The options are the fields of Sampling, each of which may be left out.
+generate.__annotations__["sampling"] = Annotated[partial(Sampling) | None, Parameter(name="*", group=SAMPLING)]
+
+
+def _collect(pieces: Iterator[tuple[int, str]], samples: int) -> list[str]:
+    texts = [""] * samples
+    for row, piece in pieces:
+        texts[row] += piece
+    return texts
+
+
+def stream(model: Path, /, *, candidates: int = 3, common: Common = AS_TABLES, machine: Machine = ANY_MACHINE) -> None:
+    """Follow standard input live: for each token its surprise in bits, and what is likely next.
+
+    Args:
+        model: A run or model folder.
+        candidates: How many next tokens to name.
+        common: How to report.
+        machine: Where to compute.
+    """
+    task = open_language_model(model, machine, verb="stream")
+    live = task.stream(candidates=candidates)
+    for chunk in _arriving():
+        _show_events(live.push(chunk), common)
+    _show_events(live.finish(), common)
+
+
+def _arriving() -> Iterator[str]:
+    """Give standard input as it comes: a line, or what there is of a longer one."""
+    while chunk := sys.stdin.readline(CHUNK_CHARACTERS):
+        yield chunk
+
+
+def _show_events(events: list[TokenEvent], common: Common) -> None:
+    for event in events:
+        if common.json:
+            print_json(event)
+        else:
+            following = "  ".join(f"{one.token} {one.probability:.0%}" for one in event.next)
+            print(f"{event.token}\t{event.bits:6.2f} bits\tnext: {following}", flush=True)
+
+
+def _warn_unknown(task: LanguageModel, text: str) -> None:
+    unknown = task.unknown_in(text)
+    if unknown:
+        shown = ", ".join(repr(part) for part in unknown[:10])
+        more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+        print(f"not in the model's vocabulary, read as <unk>: {shown}{more}", file=sys.stderr)
