@@ -67,15 +67,13 @@ def pack_state(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> bytes
     return save(contiguous, metadata={**facts, "version": VERSION})
 
 
-def unpack_state(
-    state: bytes, *, model: str, shapes: Mapping[str, tuple[int, ...]]
-) -> tuple[dict[str, Tensor], dict[str, str]]:
+def unpack_state(state: bytes, *, model: str, like: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read what `pack_state` wrote, checking that it fits.
 
     Args:
         state: The bytes.
         model: The "model" fact expected.
-        shapes: The tensors expected.
+        like: Tensors of the shapes and types expected.
 
     Returns:
         Tensors and facts.
@@ -95,10 +93,21 @@ def unpack_state(
         raise StreamError(
             f"the stream's state is of model {facts.get('model')!r}; this one is {model!r}: reset the stream"
         )
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if found != dict(shapes) or not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
-        raise StreamError(f"the stream's state holds {found}; expected finite {dict(shapes)}")
-    return tensors, facts
+    found, expected = _describe(tensors), _describe(like)
+    if found != expected:
+        raise StreamError(f"the stream's state holds {found}; expected {expected}: reset the stream")
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise StreamError(
+                f"the stream's state holds {name} with {tensor[~torch.isfinite(tensor)][0].item()}: reset it"
+            )
+    return {name: tensor.to(like[name].device) for name, tensor in tensors.items()}, facts
+
+
+def _describe(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    return {
+        name: f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for name, tensor in tensors.items()
+    }
 
 
 def _metadata(state: bytes) -> dict[str, str]:

@@ -62,11 +62,9 @@ class ProgressBar(Callback):
         self.validated = f"  validation {value:.3f}"
         if not self.console.is_terminal:
             best = " (best)" if record["best"] else ""
-            self.console.print(
-                f"{trainer.progress:4.0%}  step {record['step']:,}  loss {record['loss']:.3f}  validation {value:.3f}{best}  "
-                f"{record['speed']:,.0f} {self.unit}/s  {_clock(trainer.seconds_left)} left",
-                highlight=False,
-            )
+            words = f"step {record['step']:,}  loss {record['loss']:.3f}{self.validated}{best}"
+            speed = f"{record['speed']:,.0f} {self.unit}/s  {_clock(trainer.seconds_left)} left"
+            self.console.print(f"{trainer.progress:4.0%}  {words}  {speed}", highlight=False)
 
     def on_end(self, trainer: Trainer) -> None:
         """Take the bar away."""

@@ -5,6 +5,7 @@ from typing import Literal
 
 from rnnkit.errors import ConfigError
 
+BUDGETS = ("minutes", "epochs", "steps")
 DEFAULT_MINUTES = 5.0
 
 
@@ -13,7 +14,7 @@ class TrainingConfig:
     """How long and how to train."""
 
     minutes: float | None = None
-    """Train for this wall time, validation included; the schedule ends on time. Unset, with epochs and steps unset too, is 5."""
+    """Train for this wall time, validation included; the schedule ends on time. 5 where no budget is given."""
     epochs: float | None = None
     """Train for so many passes over the text."""
     steps: int | None = None
@@ -25,8 +26,8 @@ class TrainingConfig:
     learning_rate: float = 0.006
     """At its highest; about 1 suits sgd."""
     schedule: Literal["one-cycle", "cosine", "step", "plateau", "constant"] = "one-cycle"
-    """After the warm-up: one-cycle falls in a line to 0 at the end (Smith 2018), cosine in half a wave, step to a tenth at
-    half and again at three quarters of the run, plateau to a half whenever validation has not improved."""
+    """After the warm-up: one-cycle falls in a line to 0 at the end (Smith 2018), cosine in half a wave, step to a tenth
+    at half and again at three quarters of the run, plateau to a half whenever validation has not improved."""
     warmup_share: float = 0.03
     """Share of the run over which the learning rate rises from 0."""
     weight_decay: float = 0.0
@@ -60,26 +61,19 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
-        budgets = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
+        budgets = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(budgets) > 1:
-            raise ConfigError(f"{' and '.join(budgets)} are both given; expected one of minutes, epochs, steps")
-        positive = (
-            "minutes",
-            "epochs",
-            "steps",
-            "batch_size",
-            "learning_rate",
-            "clip_norm",
-            "clip_value",
-            "accumulate",
-        )
-        for name in (*positive, "validations", "patience", "threads"):
+            raise ConfigError(f"{' and '.join(budgets)} are both given; expected one of {', '.join(BUDGETS)}")
+        sizes = ("batch_size", "learning_rate", "clip_norm", "clip_value", "accumulate", "validations", "patience")
+        for name in (*BUDGETS, *sizes, "threads"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value}; expected a number above 0")
         for name in ("warmup_share", "label_smoothing", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a share in [0, 1)")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed is {self.seed}; expected 0 or more, below 2**63")
         if self.weight_decay < 0:
             raise ConfigError(f"weight_decay is {self.weight_decay}; expected 0 or more")
 

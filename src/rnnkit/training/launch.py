@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from rnnkit.checkpoint import Run, load, model_folder
+from rnnkit.checkpoint import Run, load, writing
 from rnnkit.config import merge, read_toml, to_toml
 from rnnkit.errors import CheckpointError, ConfigError
 from rnnkit.figures import training_curves
 from rnnkit.tasks import TASKS, Task, find_task
 from rnnkit.training.callbacks import Callback
-from rnnkit.training.config import TrainingConfig
+from rnnkit.training.config import BUDGETS, TrainingConfig
+from rnnkit.training.machine import process_settings_kept
 from rnnkit.training.trainer import Trainer
 
 _log = logging.getLogger("rnnkit.training")
@@ -44,12 +46,12 @@ class TrainResult:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a run's text comes from."""
+    """Where a run's data came from; kept for the reader, the run itself holds what it needs."""
 
-    task: str
-    data: tuple[str, ...]
+    train: tuple[str, ...]
+    """Files and folders."""
     valid: tuple[str, ...] = ()
-    """Empty where the task's rule cuts validation data off."""
+    """Files to validate on; empty where some of the data was cut off for it."""
 
 
 def train(
@@ -64,6 +66,8 @@ def train(
     **options: Any,
 ) -> TrainResult:
     """Train a model on a user's own files.
+
+    The process's random numbers and number of threads are as before when it returns.
 
     Args:
         task: Name or alias of the task.
@@ -93,21 +97,21 @@ def train(
     """
     task_class = find_task(task)
     configs = read_configs(task_class, config, options)
-    paths = _paths(data)
-    source = Source(task_class.name, paths, _paths(valid) if valid is not None else ())
-    train_examples, valid_examples = _read(task_class, source, configs["model"])
-    home = Run(Path(run) if run is not None else Path("runs") / _stem(paths[0]))
-    home.create(overwrite=overwrite)
-    with home.locked():
+    source = Source(_paths(data), _paths(valid) if valid is not None else ())
+    home = Run(Path(run) if run is not None else Path("runs") / _stem(source.train[0]))
+    if not overwrite:
+        home.refuse_existing()
+    examples = _read(task_class, source, configs["model"])
+    with home.locked(), process_settings_kept():
+        if not overwrite:
+            home.refuse_existing()  # another process may have been quicker
         torch.manual_seed(configs["training"].seed)
-        prepared = task_class.prepare(train_examples, configs["model"])
+        prepared = task_class.prepare(examples["train"], configs["model"])
         for note in prepared.notes():
             _log.info(note)
-        _write_config(home, source, configs)
-        for name, examples in (("train", train_examples), ("valid", valid_examples)):
-            prepared.encode(examples).save(home.folder / "tokens" / name)
-        prepared.save_assets(home.folder / "tokens")
-        return _run(home, prepared, configs["training"], callbacks, resumed=False)
+        home.clear()
+        _write(home, prepared, source, configs, examples)
+        return _run(home, prepared, configs["training"], callbacks)
 
 
 def resume(run: str | Path, *, callbacks: Sequence[Callback] = ()) -> TrainResult:
@@ -129,16 +133,15 @@ def resume(run: str | Path, *, callbacks: Sequence[Callback] = ()) -> TrainResul
     if not (home.folder / "config.toml").is_file():
         raise CheckpointError(f"{home.folder} holds no run: {home.folder / 'config.toml'} is missing")
     task_class, configs = _read_run_config(home)
-    with home.locked():
+    with home.locked(), process_settings_kept():
         tensors, facts = home.load_checkpoint()
-        if facts["finished"]:
+        if facts.get("finished"):
             raise ConfigError(
                 f"{home.folder} is finished after {facts['step']:,} steps: evaluate or use it, "
                 "or train a new run for longer"
             )
-        torch.manual_seed(configs["training"].seed)
-        prepared = task_class.load_assets(home.folder / "tokens", configs["model"])
-        return _run(home, prepared, configs["training"], callbacks, resumed=True, state=(tensors, facts))
+        prepared = task_class.load_assets(home.tokens, configs["model"])
+        return _run(home, prepared, configs["training"], callbacks, checkpoint=(tensors, facts))
 
 
 def read_configs(task_class: type[Task], path: str | Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,22 +158,25 @@ def read_configs(task_class: type[Task], path: str | Path | None, options: Mappi
     Raises:
         ConfigError: If an option is unknown or out of range.
     """
-    sections = {"model": task_class.config_class, "training": TrainingConfig}
+    sections = _sections(task_class)
     tables = read_toml(path) if path is not None else {}
     if tables.pop("task", task_class.name) != task_class.name:
         raise ConfigError(f"{path} is for another task than {task_class.name}")
     tables.pop("data", None)
-    given = merge(sections, options, where="options")
-    merge(sections, tables, where=str(path))
-    merged: dict[str, dict[str, Any]] = {name: {} for name in sections}
-    for name, section in sections.items():
-        fields = section.__dataclass_fields__
-        merged[name] = {key: value for key, value in tables.items() if key in fields} | dict(tables.get(name, {}))
-        chosen = {key: getattr(given[name], key) for key in options if key in fields}
-        if name == "training" and chosen.keys() & {"minutes", "epochs", "steps"}:
-            merged[name] = {k: v for k, v in merged[name].items() if k not in ("minutes", "epochs", "steps")}
-        merged[name] |= {key: value for key, value in chosen.items() if value is not None}
-    return merge(sections, merged, where=str(path or "options"))
+    for name in sections.keys() & options.keys():
+        raise ConfigError(f"{name} is a section of options; give its options by their own names")
+    written, given = merge(sections, tables, where=str(path)), merge(sections, options, where="options")
+    budget = dict.fromkeys(BUDGETS) if any(options.get(name) is not None for name in BUDGETS) else {}
+    configs = {}
+    for name, base in written.items():
+        values = vars(given[name])
+        chosen = {option: values[option] for option in options if option in values}
+        configs[name] = replace(base, **(budget if name == "training" else {}) | chosen)
+    return configs
+
+
+def _sections(task_class: type[Task]) -> dict[str, type]:
+    return {"model": task_class.config_class, "training": TrainingConfig}
 
 
 def _paths(given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
@@ -185,44 +191,52 @@ def _stem(path: str) -> str:
     return Path(name).stem or "run"
 
 
-def _read(task_class: type[Task], source: Source, config: Any) -> tuple[Any, Any]:
-    examples = task_class.read(source.data, config)
+def _read(task_class: type[Task], source: Source, config: Any) -> dict[str, Any]:
+    examples = task_class.read(source.train, config)
     if source.valid:
-        return examples, task_class.read(source.valid, config)
+        return {"train": examples, "valid": task_class.read(source.valid, config)}
     train_examples, valid_examples, rule = task_class.split(examples, config)
     _log.info(rule)
-    return train_examples, valid_examples
+    return {"train": train_examples, "valid": valid_examples}
 
 
-def _write_config(home: Run, source: Source, configs: Mapping[str, Any]) -> None:
-    head = f'task = "{source.task}"\n\n' + to_toml({"data": source}, comments=False)
-    body = "\n".join(
-        line for line in head.splitlines() if not line.startswith("task =") or line == head.splitlines()[0]
-    )
-    (home.folder / "config.toml").write_text(body + "\n\n" + to_toml(configs, comments=True))
+def _write(home: Run, task: Task, source: Source, configs: Mapping[str, Any], examples: Mapping[str, Any]) -> None:
+    """Write what a run begins with; its config last, for that is what makes a folder a run."""
+    data = {name: task.encode(part) for name, part in examples.items()}
+    with writing(home.folder):
+        for folder in (home.checkpoints, home.baseline):
+            folder.mkdir()
+        for name, part in data.items():
+            part.save(home.tokens / name)
+        task.save_assets(home.tokens)
+        options = to_toml({"data": source, **configs}, comments=True)
+        (home.folder / "config.toml").write_text(f'task = "{task.name}"\n\n{options}')
 
 
 def _read_run_config(home: Run) -> tuple[type[Task], dict[str, Any]]:
-    tables = read_toml(home.folder / "config.toml")
+    path = home.folder / "config.toml"
+    tables = read_toml(path)
     name = tables.pop("task", None)
     if name not in TASKS:
-        raise CheckpointError(
-            f"{home.folder / 'config.toml'} names the task {name!r}; expected one of {', '.join(TASKS)}"
-        )
+        raise CheckpointError(f"{path} names the task {name!r}; expected one of {', '.join(TASKS)}")
     tables.pop("data", None)
-    sections = {"model": TASKS[name].config_class, "training": TrainingConfig}
-    return TASKS[name], merge(sections, tables, where=str(home.folder / "config.toml"))
+    return TASKS[name], merge(_sections(TASKS[name]), tables, where=str(path))
 
 
 def _run(
-    home: Run, task: Task, config: TrainingConfig, callbacks: Sequence[Callback], *, resumed: bool, state: Any = None
+    home: Run,
+    task: Task,
+    config: TrainingConfig,
+    callbacks: Sequence[Callback],
+    *,
+    checkpoint: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
 ) -> TrainResult:
-    tokens = home.folder / "tokens"
-    train_data, valid_data = task.load_data(tokens / "train"), task.load_data(tokens / "valid")
+    train_data, valid_data = task.load_data(home.tokens / "train"), task.load_data(home.tokens / "valid")
     baseline = _baseline(home, task, train_data, valid_data)
     trainer = Trainer(task, config, home, train_data=train_data, valid_data=valid_data, callbacks=callbacks)
-    if resumed:
-        trainer.restore(*state)
+    if checkpoint is not None:
+        trainer.restore(*checkpoint)
+        home.cut_log(last_step=trainer.step)
     _log.info(
         "training %s parameters on %s, %s, %d threads",
         f"{sum(p.numel() for p in task.network.parameters()):,}",
@@ -234,7 +248,7 @@ def _run(
         trainer.fit()
     finally:
         _draw(home, task, baseline)
-    model = load(model_folder(home.folder))
+    model = load(home.folder, device=trainer.fabric.device.type)
     return TrainResult(
         model=model,
         run=home.folder,
@@ -249,16 +263,20 @@ def _run(
 
 def _baseline(home: Run, task: Task, train_data: Any, valid_data: Any) -> dict[str, float]:
     """Fit the baseline and score it on the validation data, once a run."""
-    scores = home.folder / "baseline" / "scores.json"
-    if scores.is_file():
-        return json.loads(scores.read_text())
+    if home.baseline_scores.is_file():
+        return json.loads(home.baseline_scores.read_text())
     baseline = task.fit_baseline(train_data)
-    baseline.save(home.folder / "baseline" / "ngram.npz")
     metrics = task.score_baseline(baseline, valid_data)
-    scores.write_text(json.dumps(metrics))
+    with writing(home.baseline):
+        task.save_baseline(baseline, home.baseline)
+        home.baseline_scores.write_text(json.dumps(metrics))
     return metrics
 
 
 def _draw(home: Run, task: Task, baseline: Mapping[str, float]) -> None:
     line = (task.baseline_name, baseline[task.objective])
-    training_curves(home.records(), home.folder / "curves.png", title=str(home.folder), baseline=line)
+    path = home.folder / "curves.png"
+    try:
+        training_curves(home.records(), path, title=str(home.folder), baseline=line)
+    except OSError as error:  # the curves must not hide what ended the run: a full disk, most often
+        _log.warning("%s could not be drawn: %s", path, error)

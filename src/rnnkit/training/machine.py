@@ -3,6 +3,8 @@
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -47,7 +49,8 @@ def _cpu_multiplies_bfloat16() -> bool:
 
 def _lstm_runs_in_bfloat16() -> bool:
     """Try it: on some processors oneDNN has the flag but not the primitive."""
-    layer = torch.nn.LSTM(8, 16, batch_first=True)
+    with torch.random.fork_rng(devices=[]):
+        layer = torch.nn.LSTM(8, 16, batch_first=True)
     try:
         with torch.autocast("cpu", torch.bfloat16):
             outputs, _ = layer(torch.zeros(2, 3, 8))
@@ -61,6 +64,21 @@ def set_threads(config: TrainingConfig) -> int:
     """Use the threads asked for, or one a core; return how many."""
     torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
     return torch.get_num_threads()
+
+
+@contextmanager
+def process_settings_kept() -> Iterator[None]:
+    """Give the caller's random numbers and number of threads back after the block.
+
+    Yields:
+        Once.
+    """
+    threads = torch.get_num_threads()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def keep_freed_memory() -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,14 +14,17 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn.utils import clip_grad_value_, get_total_norm
 
-from rnnkit.checkpoint import Run, save_model
+from rnnkit.checkpoint import Run, save_model, writing
 from rnnkit.errors import CheckpointError, RunError
 from rnnkit.kernels import State
 from rnnkit.tasks import Task
 from rnnkit.training.callbacks import Callback
 from rnnkit.training.config import TrainingConfig
+from rnnkit.training.interruption import signals_caught
 from rnnkit.training.machine import choose_device, choose_precision, keep_freed_memory, set_threads
 from rnnkit.training.optimizers import learning_rate, make_optimizer
+
+_log = logging.getLogger("rnnkit.training")
 
 LOG_SECONDS = 2.0
 CHECKPOINT_SECONDS = 120.0
@@ -60,20 +61,23 @@ class Trainer:
         device = choose_device(config)
         self.precision, self.threads = choose_precision(config, device), set_threads(config)
         keep_freed_memory()
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision in its own words
         self.fabric = Fabric(accelerator=device, devices=1, precision=self.precision)  # type: ignore[arg-type]
         self.network, self.optimizer = self.fabric.setup(task.network, make_optimizer(task.network, config))
         self.batches = task.batches(train_data, batch_size=config.batch_size, seed=config.seed)
         self.carry: State | None = None
         self.step, self.validated, self.plateaus, self.since_best = 0, 0, 0, 0
         self.best, self.last_loss, self.speed = math.inf, math.nan, 0.0
-        self.spent_seconds, self.stopped_by, self.stopped_early = 0.0, None, False
-        self._began = self._checkpointed = time.perf_counter()
+        self.spent_seconds, self.stopped_early = 0.0, False
+        self.stopped_by: int | None = None
+        self._began: float | None = None
+        self._checkpointed = time.perf_counter()
         self._window = _Window()
 
     @property
     def seconds(self) -> float:
-        """Time spent in training, earlier parts of a resumed run included."""
-        return self.spent_seconds + time.perf_counter() - self._began
+        """Time spent in `fit`, earlier parts of a resumed run included."""
+        return self.spent_seconds + (0.0 if self._began is None else time.perf_counter() - self._began)
 
     @property
     def progress(self) -> float:
@@ -93,7 +97,7 @@ class Trainer:
         return self.seconds * (1 - progress) / progress if progress else 0.0
 
     def fit(self) -> None:
-        """Train until the budget is spent, validation stops improving, or a signal asks to stop; then keep a checkpoint.
+        """Train until the budget is spent, validation stops improving, or a signal asks to stop; keep a checkpoint.
 
         Raises:
             RunError: If the loss is no longer finite, or the disk is full; the last good checkpoint is kept.
@@ -103,14 +107,26 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_start(self)
         try:
-            with _stopping_on_signals(self):
-                while self.progress < 1 and not self.stopped_by and not self.stopped_early:
+            with signals_caught(self._stop):
+                if self.step == 0:
+                    self.save_checkpoint(finished=False)  # whatever happens next, the run can be resumed
+                while not self._done and not self.stopped_by:
                     self.train_step()
                     self._log_and_validate()
-            self._finish()
+                self._finish()
         finally:
+            self.spent_seconds, self._began = self.seconds, None
             for callback in self.callbacks:
                 callback.on_end(self)
+
+    @property
+    def _done(self) -> bool:
+        return self.progress >= 1 or self.stopped_early
+
+    def _stop(self, signal_number: int) -> None:
+        if self.stopped_by:
+            raise KeyboardInterrupt  # asked twice: at once
+        self.stopped_by = signal_number
 
     def train_step(self) -> None:
         """Make one update."""
@@ -121,8 +137,8 @@ class Trainer:
         norm = self._clip(count)
         if not math.isfinite(total) or not math.isfinite(norm):
             raise RunError(
-                f"the loss is {total / count:.4g} and the gradient's norm {norm:.4g} at step {self.step + 1}: training has "
-                f"diverged. The last good checkpoint is kept in {self.run.checkpoints}; start again with a lower "
+                f"the loss is {total / count:.4g} and the gradient's norm {norm:.4g} at step {self.step + 1}: training "
+                f"has diverged. The last good checkpoint is kept in {self.run.checkpoints}; start again with a lower "
                 f"--learning-rate (now {self.config.learning_rate}) or --clip-norm (now {self.config.clip_norm})"
             )
         self.optimizer.step()
@@ -180,7 +196,8 @@ class Trainer:
             raise RunError(
                 f"validation gives {value} at step {self.step}: the last good model is kept in {self.run.model}"
             )
-        self.validated = int(self.progress * self.config.validations)
+        due = int(self.progress * self.config.validations)  # 28 for 0.29 of 100: never less than what is done
+        self.validated = max(self.validated + 1, due)
         improved = value < self.best
         if improved:
             self.best, self.since_best = value, 0
@@ -197,12 +214,14 @@ class Trainer:
 
     def _finish(self) -> None:
         self._log()
-        finished = not self.stopped_by
-        if finished and (self.validated < self.config.validations and not self.stopped_early):
+        finished = self._done
+        if finished and self.validated < self.config.validations and not self.stopped_early:
             self._validate()
         if not self.run.model.is_dir():
             save_model(self.task, self.run.model)
         self.save_checkpoint(finished=finished)
+        if finished:
+            self.stopped_by = None  # the signal came when there was nothing left to stop
 
     def _place(self) -> dict[str, Any]:
         return {
@@ -212,13 +231,8 @@ class Trainer:
         }
 
     def _write(self, record: dict[str, Any]) -> None:
-        try:
-            with self.run.log.open("a") as log:
-                log.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise RunError(
-                f"{self.run.log} could not be written: {error.strerror}; the last checkpoint is kept"
-            ) from error
+        with writing(self.run.log), self.run.log.open("a") as log:
+            log.write(json.dumps(record) + "\n")
 
     # Checkpoints
 
@@ -271,6 +285,12 @@ class Trainer:
                 torch.cuda.set_rng_state(tensors["random.cuda"])
         except (KeyError, RuntimeError, TypeError) as error:
             raise CheckpointError(f"{self.run.checkpoints} does not fit this run ({error}): start a new one") from error
+        for name in ("threads", "precision"):
+            before, now = facts.get(name), getattr(self, name)
+            if before != now:
+                _log.warning(
+                    "this run had %s %s and goes on with %s: its numbers may differ in the last bits", name, before, now
+                )
 
     def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}
@@ -310,23 +330,3 @@ class _Window:
             "clipped_share": self.clipped / self.steps,
             "speed": self.count / self.seconds,
         }
-
-
-@contextmanager
-def _stopping_on_signals(trainer: Trainer) -> Iterator[None]:
-    """Let the step in progress end on Ctrl-C or SIGTERM; a second Ctrl-C stops at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        if trainer.stopped_by:
-            raise KeyboardInterrupt
-        trainer.stopped_by = number
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

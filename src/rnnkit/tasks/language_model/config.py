@@ -18,7 +18,7 @@ class LanguageModelConfig:
     minimum_count: int = 1
     """Characters and words seen less often in training become <unk>."""
     word_split: Literal["auto", "whitespace", "punctuation"] = "auto"
-    """For vocabulary word: split at white space only, or punctuation off too; auto sees whether it stands apart already."""
+    """For vocabulary word: split at white space only, or punctuation off too; auto sees if it stands apart already."""
     document_separator: str | None = None
     """Text that stands between documents in a file; the state is reset there. Unset makes each file one document."""
     valid_share: float = 0.1
