@@ -41,24 +41,28 @@ class Machine:
 AS_TABLES, ANY_MACHINE = Common(), Machine()
 
 
-def given_text(words: str | None, *, text: str | None, file: Path | None) -> str:
+def given_text(words: str | None, *, text: str | None, file: Path | None, stdin: bool) -> str:
     """Return the input of a verb that takes text, a file, or standard input.
 
     Args:
-        words: The positional argument: a text unless it names a file; "-" is standard input.
+        words: The positional argument: a text unless it names a file.
         text: Forced to be a text.
         file: Forced to be a file.
+        stdin: Whether to read standard input instead.
+
+    Returns:
+        The text.
 
     Raises:
         ConfigError: If there is not exactly one of them.
         DataError: If the file cannot be read.
     """
-    given = [value for value in (words, text, file) if value is not None]
+    given = [value for value in (words, text, file, stdin or None) if value is not None]
     if len(given) != 1:
         raise ConfigError(f"{len(given)} inputs are given; expected one: a text, a file, or - for standard input")
     if text is not None:
         return text
-    if words == "-":
+    if stdin:
         return sys.stdin.read()
     path = file if file is not None else Path(words or "")
     if file is None and not _is_file(path):

@@ -93,6 +93,7 @@ def predict(
     *,
     text: str | None = None,
     file: Path | None = None,
+    stdin: Annotated[bool, Parameter(name=("--stdin", "-"), negative=())] = False,
     candidates: int = 10,
     common: Common = AS_TABLES,
     machine: Machine = ANY_MACHINE,
@@ -101,9 +102,10 @@ def predict(
 
     Args:
         model: A run or model folder.
-        words: A text, or a file if one has this name; - is standard input.
+        words: A text, or a file if one has this name.
         text: A text, even if a file has this name.
         file: A file.
+        stdin: Read standard input.
         candidates: How many next tokens to name.
         common: How to report.
         machine: Where to compute.
@@ -111,7 +113,7 @@ def predict(
     if candidates < 1:
         raise ConfigError(f"candidates is {candidates}; expected at least 1")
     task = open_language_model(model, machine, verb="predict")
-    given_words = given_text(words, text=text, file=file)
+    given_words = given_text(words, text=text, file=file, stdin=stdin)
     _warn_unknown(task, given_words)
     (result,) = task.predict([given_words], candidates=candidates)
     if common.json:
