@@ -10,9 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from record import ROOT, measure
-
 import rnnkit
+from record import ROOT, measure
 
 SEEDS = {3: (1, 2, 3), 10: (1, 2, 3), 30: (1,)}
 ROWS = [{"minutes": minutes, "seed": seed} for minutes, seeds in SEEDS.items() for seed in seeds]

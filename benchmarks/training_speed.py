@@ -14,20 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import measure
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
+from record import measure
 from rnnkit.checkpoint import Run
 from rnnkit.tasks import LanguageModel
 from rnnkit.tasks.language_model import LanguageModelConfig
 from rnnkit.training import Trainer, TrainingConfig
 
 ROUNDS, STEPS = 7, 12
-ROWS = [
-    {"layer": layer, "hidden_size": size, "batch_size": 32, "bptt": 64} for layer in ("lstm", "gru") for size in (384, 512)
-]
+SHAPE = {"batch_size": 32, "bptt": 64}
+ROWS = [{"layer": layer, "hidden_size": size, **SHAPE} for layer in ("lstm", "gru") for size in (384, 512)]
 DEFAULT_MALLOC = {"M_MMAP_MAX": (-4, 65536), "M_TRIM_THRESHOLD": (-1, 128 * 1024), "M_TOP_PAD": (-2, 0)}
 
 

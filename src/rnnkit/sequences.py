@@ -1,4 +1,4 @@
-"""Padded batches of sequences: (batch, time, ...) values beside (batch,) lengths; masks are made where they are used."""
+"""Padded batches of sequences: (batch, time, ...) values beside (batch,) lengths; masks are made where used."""
 
 import torch
 from torch import Tensor

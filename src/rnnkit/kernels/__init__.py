@@ -1,7 +1,7 @@
 """The few operations over time, and who runs them.
 
-Every operation takes one description of the call (`GatedScan`, `DiagonalScan`) and is run by the first backend of BACKENDS
-that does not refuse it. `explain` shows who that is and why the earlier ones refused; `use` forces one.
+Every operation takes one description of the call (`GatedScan`, `DiagonalScan`) and is run by the first backend of
+BACKENDS that does not refuse it. `explain` shows who that is and why the earlier ones refused; `use` forces one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rnnkit.errors import ConfigError
 from rnnkit.kernels.aten import Aten
 from rnnkit.kernels.eager import Eager
 from rnnkit.kernels.reference import Reference
-from rnnkit.kernels.scan import Backend, DiagonalScan, GatedScan, Scan, State, recompute_gradients
+from rnnkit.kernels.scan import Backend, DiagonalScan, GatedScan, Scan, State, autocast_here, recompute_gradients
 
 __all__ = ["BACKENDS", "DiagonalScan", "GatedScan", "Run", "State", "diagonal_scan", "explain", "gated_scan", "use"]
 
@@ -69,7 +69,7 @@ def use(backend: str) -> Iterator[None]:
 
 
 def explain(function: Callable[..., Any], *arguments: Any) -> list[Run]:
-    """Call `function(*arguments)` and tell which backend ran each operation in it.
+    r"""Call `function(*arguments)` and tell which backend ran each operation in it.
 
     Args:
         function: A layer, a network, or anything that calls one.
@@ -80,7 +80,7 @@ def explain(function: Callable[..., Any], *arguments: Any) -> list[Run]:
 
     Example:
         >>> import torch, rnnkit
-        >>> print(*rnnkit.kernels.explain(rnnkit.GRU(3, 4, zoneout=0.1), torch.zeros(2, 5, 3)), sep="\\n")
+        >>> print(*rnnkit.kernels.explain(rnnkit.GRU(3, 4, zoneout=0.1), torch.zeros(2, 5, 3)), sep="\n")
         gated_scan (2, 5, 3): eager; not aten: torch has no zoneout
     """
     record: list[Run] = []
@@ -99,21 +99,22 @@ def gated_scan(call: GatedScan) -> tuple[Tensor, State]:
         call: The inputs, state, weights and options, each with its shape.
 
     Returns:
-        Outputs (batch, time, output_size), whatever past each length, and the state after each sequence's last valid step.
+        Outputs (batch, time, output_size), whatever past each length, and the state after each sequence's last valid
+        step.
     """
     batch, time, _ = call.inputs.shape
     if batch == 0 or time == 0:
         return call.inputs.new_zeros(batch, time, call.state[0].shape[-1]), call.state
     backend = _choose(call, "gated_scan", tuple(call.inputs.shape))
     if call.checkpoint_every is None:
-        return backend.gated_scan(call)
+        return _run(backend, call)
+    full, rest = divmod(time, call.checkpoint_every)
     outputs, state = [], call.state
-    for start in range(0, time, call.checkpoint_every):
-        part = call.between(start, min(start + call.checkpoint_every, time), state=state)
-        part = dataclasses.replace(part, checkpoint_every=None)
-        part_outputs, *part_state = _Checkpoint.apply(backend, part, *part.tensors())  # type: ignore[misc]
-        outputs.append(part_outputs)
-        state = tuple(part_state)
+    for part in call.cut([call.checkpoint_every] * full + [rest] * (rest > 0)):
+        stretch = dataclasses.replace(part, state=state, checkpoint_every=None)
+        results, *last = _Checkpoint.apply(backend, stretch, *stretch.tensors())
+        outputs.append(results)
+        state = tuple(last)
     return torch.cat(outputs, 1), state  # (batch, time, output_size)
 
 
@@ -136,19 +137,27 @@ class _Checkpoint(Function):
 
     @staticmethod
     def forward(ctx: Any, backend: Backend, call: GatedScan, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        ctx.backend, ctx.call = backend, call
+        ctx.backend, ctx.call, ctx.autocast = backend, call, autocast_here(call.inputs.device)
         ctx.save_for_backward(*tensors)
-        outputs, state = backend.gated_scan(call)
+        outputs, state = _run(backend, call)
         return (outputs, *state)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         def run(*tensors: Tensor | None) -> tuple[Tensor, ...]:
-            outputs, state = ctx.backend.gated_scan(ctx.call.with_tensors(tensors))
+            outputs, state = _run(ctx.backend, ctx.call.with_tensors(tensors))
             return (outputs, *state)
 
-        found = recompute_gradients(run, ctx.saved_tensors, gradients, differentiable=torch.is_grad_enabled())
+        found = recompute_gradients(
+            run, ctx.saved_tensors, gradients, autocast=ctx.autocast, differentiable=torch.is_grad_enabled()
+        )
         return (None, None, *found)
+
+
+def _run(backend: Backend, call: GatedScan) -> tuple[Tensor, State]:
+    outputs, state = backend.gated_scan(call)
+    # autocast computes in a lower precision; what is carried from chunk to chunk keeps its own
+    return outputs, tuple(new.to(old.dtype) for new, old in zip(state, call.state, strict=True))
 
 
 def _choose(call: Scan, operation: str, shape: tuple[int, ...]) -> Backend:

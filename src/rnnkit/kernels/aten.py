@@ -1,13 +1,28 @@
 """torch's own fused sequence operations: oneDNN's LSTM on CPU, cuDNN's on GPU, ATen's loops for the rest."""
 
+import dataclasses
+import warnings
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import Function
+from torch.nn.functional import pad
 
 from rnnkit.kernels.reference import Reference
-from rnnkit.kernels.scan import Backend, DiagonalScan, GatedScan, Scan, State, recompute_gradients
+from rnnkit.kernels.scan import (
+    Backend,
+    DiagonalScan,
+    GatedScan,
+    Scan,
+    State,
+    autocast_here,
+    differentiate,
+    plain_only,
+    recompute_gradients,
+)
 
 FUSED = {"rnn-tanh": torch.rnn_tanh, "rnn-relu": torch.rnn_relu, "lstm": torch.lstm, "gru": torch.gru}
 
@@ -19,40 +34,53 @@ def fused_scan(call: GatedScan) -> tuple[Tensor, State]:
         weights += [call.input_bias, call.hidden_bias]
     if call.projection is not None:
         weights.append(call.projection)
-    state = tuple(part[None].contiguous() for part in call.state)  # (1, batch, size)
-    initial = state if len(state) > 1 else state[0]
+        _use_up_projection_warning()
+    inputs = call.inputs
+    state: State = tuple(part[None].contiguous() for part in call.state)  # (1, batch, size)
+    if torch.is_autocast_enabled(inputs.device.type):  # torch's operations want one dtype to begin with
+        inputs = inputs.to(call.input_weight.dtype)
+    initial = state[0] if len(state) == 1 else state
     biased, training = call.input_bias is not None, torch.is_grad_enabled()
     # layers 1, dropout 0, not bidirectional, batch first
-    outputs, *last = FUSED[call.formula](call.inputs, initial, weights, biased, 1, 0.0, training, False, True)  # type: ignore[call-overload]
-    return outputs, tuple(part[0] for part in last)
+    outputs, *last = FUSED[call.formula](inputs, initial, weights, biased, 1, 0.0, training, False, True)
+    return outputs, tuple(part[0].to(old.dtype) for part, old in zip(last, call.state, strict=True))
+
+
+@cache
+def _use_up_projection_warning() -> None:
+    # torch warns once a process that projections have no oneDNN path; no caller can do anything about it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.nn.LSTM(2, 2, proj_size=1)(torch.zeros(1, 1, 2))
 
 
 def scan_by_segments(call: GatedScan) -> tuple[Tensor, State]:
-    """Run rows of different lengths without packing: a segment ends where a row does, and takes only the rows still going.
+    """Run rows of different lengths without packing: a segment ends where a row does, and takes the rows still going.
 
     torch's operations give the cell state only at the last step, so a row has to stop exactly at its own.
+
+    Returns:
+        Outputs (batch, time, output_size), 0 past each length, and the state at each length.
     """
-    lengths, state = call.lengths, call.state
+    lengths, (batch, time, _) = call.lengths, call.inputs.shape
     assert lengths is not None
-    start, outputs = 0, []
-    for stop in torch.unique(lengths[lengths > 0]).tolist():
-        rows = (lengths >= stop).nonzero().flatten()
-        segment = call.between(start, stop, state=tuple(part[rows] for part in state))
-        part_outputs, part_state = fused_scan(_rows(segment, rows))
-        state = tuple(
-            old.index_copy(0, rows, new.to(old.dtype)) for old, new in zip(state, part_state, strict=True)
-        )
-        padded = part_outputs.new_zeros(len(lengths), stop - start, part_outputs.shape[-1])
-        outputs.append(padded.index_copy(0, rows, part_outputs))
-        start = stop
-    left = call.inputs.shape[1] - start
-    outputs.append(call.inputs.new_zeros(len(lengths), left, call.state[0].shape[-1]))
-    return torch.cat(outputs, 1), state  # (batch, time, output_size)
-
-
-def _rows(call: GatedScan, rows: Tensor) -> GatedScan:
-    tensors = (call.inputs[rows], *call.tensors()[1:])
-    return call.with_tensors(tensors)
+    order = lengths.argsort(descending=True, stable=True)  # the rows still going are then the first ones
+    starts = [0, *torch.unique(lengths[lengths > 0]).tolist()]
+    going = (lengths[:, None] > lengths.new_tensor(starts)).sum(0).tolist()
+    state, ended, outputs = tuple(part.index_select(0, order) for part in call.state), [], []
+    by_length = dataclasses.replace(call, inputs=call.inputs.index_select(0, order))
+    segments = by_length.cut([stop - start for start, stop in pairwise([*starts, time])])
+    for rows, segment in zip(going, segments, strict=True):  # in the last one, the padding, none is going
+        ended.append(tuple(part[rows:] for part in state))
+        state = tuple(part[:rows] for part in state)
+        if rows:
+            results, state = fused_scan(dataclasses.replace(segment, inputs=segment.inputs[:rows], state=state))
+            outputs.append(pad(results, (0, 0, 0, 0, 0, batch - rows)))
+    like = outputs[0] if outputs else call.inputs
+    outputs.append(like.new_zeros(batch, time - starts[-1], call.state[0].shape[-1]))
+    back = order.argsort()
+    last = tuple(torch.cat(parts[::-1]).index_select(0, back) for parts in zip(*ended, strict=True))
+    return torch.cat(outputs, 1).index_select(0, back), last  # (batch, time, output_size)
 
 
 def _fused(*tensors: Tensor | None, call: GatedScan) -> tuple[Tensor, ...]:
@@ -67,11 +95,11 @@ def _reference(*tensors: Tensor | None, call: GatedScan) -> tuple[Tensor, ...]:
 
 
 class _FusedScan(Function):
-    """The fused operation, differentiable twice: neither oneDNN nor cuDNN can, so the second time the reference runs."""
+    """The fused operation, differentiable twice: neither oneDNN nor cuDNN can, so then the reference runs."""
 
     @staticmethod
     def forward(ctx: Any, call: GatedScan, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        ctx.call = call
+        ctx.call, ctx.autocast = call, autocast_here(call.inputs.device)
         ctx.save_for_backward(*tensors)
         arguments = tuple(None if t is None else t.detach().requires_grad_(t.requires_grad) for t in tensors)
         with torch.enable_grad():
@@ -86,11 +114,13 @@ class _FusedScan(Function):
             def run(*tensors: Tensor | None) -> tuple[Tensor, ...]:
                 return _reference(*tensors, call=ctx.call)
 
-            again = recompute_gradients(run, ctx.saved_tensors, gradients, differentiable=torch.is_grad_enabled())
+            again = recompute_gradients(
+                run, ctx.saved_tensors, gradients, autocast=ctx.autocast, differentiable=torch.is_grad_enabled()
+            )
             return (None, *again)
         (arguments, results), ctx.graph = ctx.graph, None  # frees the workspace now, not with the caller's loss
         wanted = [a for a in arguments if a is not None and a.requires_grad]
-        found = iter(torch.autograd.grad(results, wanted, gradients, allow_unused=True))
+        found = iter(differentiate(results, gradients, wanted))
         return (None, *(next(found) if a is not None and a.requires_grad else None for a in arguments))
 
 
@@ -109,16 +139,20 @@ class Aten(Backend):
             return "torch has no zoneout"
         if call.heads != 1:
             return "torch has no block-diagonal recurrent matrix"
-        return None
+        if (call.input_bias is None) != (call.hidden_bias is None):
+            return "torch wants both biases or none"
+        if call.projection is not None and call.projection.shape[0] >= call.projection.shape[1]:
+            return "torch wants a projection to make the state smaller"
+        return plain_only()
 
     def gated_scan(self, call: GatedScan) -> tuple[Tensor, State]:
         """Call torch's operation: once, or once a distinct length."""
         tensors = call.tensors()
         if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-            outputs, *state = _FusedScan.apply(call, *tensors)  # type: ignore[misc]
+            outputs, *state = _FusedScan.apply(call, *tensors)
         else:
             outputs, *state = _fused(*tensors, call=call)
-        return outputs, tuple(part.to(old.dtype) for part, old in zip(state, call.state, strict=True))
+        return outputs, tuple(state)
 
     def diagonal_scan(self, call: DiagonalScan) -> Tensor:
         """Never called: `refuses` says why."""

@@ -13,7 +13,16 @@ from torch.autograd.function import Function
 from torch.nn.functional import linear
 
 from rnnkit.kernels.reference import Reference, advance, hidden_product, scan_gates
-from rnnkit.kernels.scan import Backend, DiagonalScan, GatedScan, Scan, State, recompute_gradients
+from rnnkit.kernels.scan import (
+    Backend,
+    DiagonalScan,
+    GatedScan,
+    Scan,
+    State,
+    differentiate,
+    plain_only,
+    recompute_gradients,
+)
 
 
 def hidden_gradient(gates: Tensor, weight: Tensor, *, heads: int) -> Tensor:
@@ -71,7 +80,9 @@ class _Steps:
     ) -> tuple[Tensor, State]:
         if not self.recording:
             return advance(self.call, step, input_gates, hidden_gates, state)
-        arguments = tuple(value.detach().requires_grad_() for value in (input_gates, hidden_gates, *state))
+        # a counter in the state is a whole number and has no gradient
+        values = (value.detach() for value in (input_gates, hidden_gates, *state))
+        arguments = tuple(value.requires_grad_(value.is_floating_point()) for value in values)
         with torch.enable_grad():
             output, updated = advance(self.call, step, arguments[0], arguments[1], arguments[2:])
         self.arguments.append(arguments)
@@ -80,9 +91,15 @@ class _Steps:
         return output.detach(), tuple(part.detach() for part in updated)
 
     def gradients(self, outputs: Tensor, state: State) -> tuple[Tensor, Tensor, State, list[Tensor | None]]:
-        """Walk back: gradients of the results -> of input gates, hidden gates, state and the parameters of `update`.
+        """Walk back, consuming the record.
 
-        Both gate gradients are (time, batch, gates * hidden_size). Consumes the record.
+        Args:
+            outputs: (batch, time, output_size), the gradient of the outputs.
+            state: The gradient of the last state.
+
+        Returns:
+            Gradients of input gates and hidden gates, both (time, batch, gates * hidden_size), of the first state, and
+            of the projection and the parameters of `update`.
         """
         call = self.call
         parameters = [p for p in (call.projection, *call.parameters) if p is not None]
@@ -91,17 +108,19 @@ class _Steps:
         input_gates, hidden_gates = [], []
         for output in reversed(outputs.unbind(1)):
             arguments, results = self.arguments.pop(), self.results.pop()
-            found = torch.autograd.grad(results, (*arguments, *wanted), (output, *state), allow_unused=True)
+            leaves = [argument for argument in arguments if argument.requires_grad]
+            found = iter(differentiate(results, (output, *state), (*leaves, *wanted)))
+            by_argument = [next(found) if argument.requires_grad else None for argument in arguments]
             by_input, by_hidden, *by_state = (
                 torch.zeros_like(argument) if gradient is None else gradient
-                for argument, gradient in zip(arguments, found[: len(arguments)], strict=True)
+                for argument, gradient in zip(arguments, by_argument, strict=True)
             )
             through = hidden_gradient(by_hidden, call.hidden_weight, heads=call.heads)
             by_state[0] = by_state[0] + (through if call.hidden_mask is None else through * call.hidden_mask)
             state = tuple(by_state)
             input_gates.append(by_input)
             hidden_gates.append(by_hidden)
-            for parameter, gradient in zip(wanted, found[len(arguments) :], strict=True):
+            for parameter, gradient in zip(wanted, found, strict=True):
                 if gradient is not None:
                     key = id(parameter)
                     totals[key] = gradient if key not in totals else totals[key] + gradient
@@ -118,7 +137,7 @@ class _GatedScan(Function):
         assert input_gates is not None
         ctx.call, ctx.steps = call, _Steps(call, recording=recording)
         ctx.save_for_backward(*tensors)
-        with torch.autocast(input_gates.device.type, enabled=False):
+        with _full_precision(input_gates.device):
             outputs, state = ctx.steps.run(input_gates)
         return (outputs, *state)
 
@@ -126,14 +145,26 @@ class _GatedScan(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         tensors, steps = ctx.saved_tensors, ctx.steps
         if torch.is_grad_enabled() or steps is None:
-            found = recompute_gradients(_reference(ctx.call), tensors, gradients, differentiable=torch.is_grad_enabled())
+            found = recompute_gradients(
+                _reference(ctx.call),
+                tensors,
+                gradients,
+                autocast=_full_precision(ctx.call.inputs.device),
+                differentiable=torch.is_grad_enabled(),
+            )
             return (None, None, *found)
         ctx.steps = None  # frees the record now, not when the caller drops its loss
         input_gates, hidden_gates, state, parameters = steps.gradients(gradients[0], gradients[1:])
         call = ctx.call
-        by_weight = weight_gradient(hidden_gates, torch.stack(steps.hidden), heads=call.heads)
+        by_weight = None  # of a frozen weight
+        if ctx.needs_input_grad[3]:
+            by_weight = weight_gradient(hidden_gates, torch.stack(steps.hidden), heads=call.heads)
         by_bias = None if call.hidden_bias is None else hidden_gates.sum((0, 1))
         return (None, None, input_gates.transpose(0, 1), by_weight, by_bias, parameters[0], *state, *parameters[1:])
+
+
+def _full_precision(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, enabled=False)
 
 
 def _gate_tensors(call: GatedScan, input_gates: Tensor) -> tuple[Tensor | None, ...]:
@@ -172,6 +203,7 @@ class _DiagonalScan(Function):
                 lambda *tensors: (Reference().diagonal_scan(call.with_tensors(tensors)),),
                 call.tensors(),
                 gradients,
+                autocast=_full_precision(drive.device),
                 differentiable=True,
             )
             return (None, *found)
@@ -191,17 +223,17 @@ class Eager(Backend):
     """Plain torch operations under one autograd node."""
 
     def refuses(self, call: Scan) -> str | None:
-        """Accept every call."""
-        return None
+        """Accept every call, except what needs plain operations."""
+        return plain_only()
 
     def gated_scan(self, call: GatedScan) -> tuple[Tensor, State]:
         """Project all inputs in one product, then step."""
         input_gates = linear(call.inputs, call.input_weight, call.input_bias).to(call.hidden_weight.dtype)
         tensors = _gate_tensors(call, input_gates)
         recording = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-        outputs, *state = _GatedScan.apply(call, recording, *tensors)  # type: ignore[misc]
+        outputs, *state = _GatedScan.apply(call, recording, *tensors)
         return outputs, tuple(state)
 
     def diagonal_scan(self, call: DiagonalScan) -> Tensor:
         """Step forward, and in the backward pass step back."""
-        return _DiagonalScan.apply(call, call.decay, call.drive, call.initial)  # type: ignore[return-value]
+        return _DiagonalScan.apply(call, call.decay, call.drive, call.initial)

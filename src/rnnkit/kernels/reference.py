@@ -26,7 +26,9 @@ def hidden_product(hidden: Tensor, weight: Tensor, *, heads: int) -> Tensor:
     return torch.einsum("bni,gnoi->bgno", split, blocks).flatten(1)  # (batch, gates * hidden_size)
 
 
-def advance(call: GatedScan, step: int, input_gates: Tensor, hidden_gates: Tensor, state: State) -> tuple[Tensor, State]:
+def advance(
+    call: GatedScan, step: int, input_gates: Tensor, hidden_gates: Tensor, state: State
+) -> tuple[Tensor, State]:
     """Take one step: the update, then projection, zoneout and the length mask.
 
     Args:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 State = tuple[Tensor, ...]
 Update = Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
@@ -29,7 +32,7 @@ class GatedScan:
     lengths: Tensor | None
     """(batch,) valid steps; None means all of them."""
     update: Update
-    """(batch, gates * hidden_size) input gates, the same of hidden gates, state -> (batch, hidden_size) output, state."""
+    """Input gates and hidden gates (batch, gates * hidden_size), state -> output (batch, hidden_size), state."""
     formula: str
     """Name of the update among those fused kernels know ("lstm"); empty for a formula of the user's."""
     input_weight: Tensor
@@ -58,7 +61,7 @@ class GatedScan:
         fixed = (self.inputs, self.input_weight, self.hidden_weight, self.input_bias, self.hidden_bias)
         return (*fixed, self.projection, *self.state, *self.parameters)
 
-    def with_tensors(self, tensors: Iterable[Tensor | None]) -> GatedScan:
+    def with_tensors(self, tensors: Iterable[Any]) -> GatedScan:
         """Return the same call on other tensors, in the order of `tensors`."""
         inputs, input_weight, hidden_weight, input_bias, hidden_bias, projection, *rest = tensors
         parameters = tuple(rest[len(self.state) :])
@@ -75,15 +78,21 @@ class GatedScan:
             update=self.bind(parameters) if self.bind and parameters else self.update,
         )
 
-    def between(self, start: int, stop: int, *, state: State) -> GatedScan:
-        """Return the same call on the steps from `start` up to `stop`, beginning in `state`."""
-        return dataclasses.replace(
-            self,
-            inputs=self.inputs[:, start:stop],
-            state=state,
-            lengths=None if self.lengths is None else (self.lengths - start).clamp(0, stop - start),
-            zoneout=tuple(keep[:, start:stop] for keep in self.zoneout),
-        )
+    def cut(self, sizes: list[int]) -> list[GatedScan]:
+        """Cut the call into stretches of so many steps each; each still begins in the state of the whole."""
+        # split, because the backward pass of one slice a stretch writes a gradient of the whole length for each
+        inputs = self.inputs.split(sizes, 1)
+        zoneout = [keep.split(sizes, 1) for keep in self.zoneout]
+        starts = [stop - size for stop, size in zip(accumulate(sizes), sizes, strict=True)]
+        return [
+            dataclasses.replace(
+                self,
+                inputs=inputs[part],
+                lengths=None if self.lengths is None else (self.lengths - start).clamp(0, size),
+                zoneout=tuple(keep[part] for keep in zoneout),
+            )
+            for part, (start, size) in enumerate(zip(starts, sizes, strict=True))
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +110,7 @@ class DiagonalScan:
         """Return what gradients may flow to; `with_tensors` puts them back."""
         return (self.decay, self.drive, self.initial)
 
-    def with_tensors(self, tensors: Iterable[Tensor | None]) -> DiagonalScan:
+    def with_tensors(self, tensors: Iterable[Any]) -> DiagonalScan:
         """Return the same call on other tensors, in the order of `tensors`."""
         decay, drive, initial = tensors
         return dataclasses.replace(self, decay=decay, drive=drive, initial=initial)
@@ -126,11 +135,52 @@ class Backend(ABC):
         """Return every h: (batch, time, size)."""
 
 
+def plain_only() -> str | None:
+    """Say why only plain torch operations will do, where an autograd node with a backward pass of its own cannot."""
+    if torch._C._are_functorch_transforms_active():
+        return "torch.func (grad, vmap, jvp) sees through plain operations only"
+    if forward_ad._current_level >= 0:
+        return "forward-mode differentiation sees through plain operations only"
+    return None
+
+
+def autocast_here(device: torch.device) -> torch.autocast:
+    """Return the autocast that is in force, so that a backward pass can compute as the forward pass did."""
+    kind = device.type
+    return torch.autocast(kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind))
+
+
+def differentiate(
+    results: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    wanted: Sequence[Tensor],
+    *,
+    create_graph: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Call `torch.autograd.grad`, also where a result depends on nothing (every length is 0, a counter in the state).
+
+    Args:
+        results: What was computed.
+        gradients: One for each of them; None where there is none.
+        wanted: Gradients by these are returned.
+        create_graph: Whether they can be differentiated again.
+
+    Returns:
+        One gradient for each of `wanted`, None where no result depends on it.
+    """
+    pairs = [(r, g.to(r.dtype)) for r, g in zip(results, gradients, strict=True) if r.requires_grad and g is not None]
+    if not pairs or not wanted:
+        return (None,) * len(wanted)
+    dependent, flows = zip(*pairs, strict=True)
+    return torch.autograd.grad(dependent, wanted, flows, create_graph=create_graph, allow_unused=True)
+
+
 def recompute_gradients(
     function: Callable[..., tuple[Tensor, ...]],
     tensors: tuple[Tensor | None, ...],
     output_gradients: tuple[Tensor | None, ...],
     *,
+    autocast: torch.autocast,
     differentiable: bool,
 ) -> tuple[Tensor | None, ...]:
     """Run `function` again with gradients on, and differentiate it.
@@ -139,26 +189,19 @@ def recompute_gradients(
         function: Takes `tensors`, returns a tuple of tensors.
         tensors: Its arguments; one without `requires_grad` gets None.
         output_gradients: One for each result of `function`.
+        autocast: What was in force when `function` ran.
         differentiable: Whether the gradients can be differentiated again.
 
     Returns:
         One gradient, or None, for each of `tensors`.
     """
-    with torch.enable_grad():
+    with torch.enable_grad(), autocast:
         # The gradient must stop at these arguments, though one may itself have been computed from another (a state from
         # a weight): a view is a boundary that can still be differentiated through, a detached leaf the cheaper one.
         boundary = [t if t is None or not t.requires_grad else _boundary(t, differentiable) for t in tensors]
         results = function(*boundary)
         wanted = [tensor for tensor in boundary if tensor is not None and tensor.requires_grad]
-        pairs = [(r, g) for r, g in zip(results, output_gradients, strict=True) if r.requires_grad and g is not None]
-        found = torch.autograd.grad(
-            [result for result, _ in pairs],
-            wanted,
-            [gradient for _, gradient in pairs],
-            create_graph=differentiable,
-            allow_unused=True,
-        )
-    gradients = iter(found)
+        gradients = iter(differentiate(results, output_gradients, wanted, create_graph=differentiable))
     return tuple(next(gradients) if t is not None and t.requires_grad else None for t in tensors)
 
 

@@ -17,12 +17,14 @@ from rnnkit.layers.dropout import drop_weights, keep_mask, locked_dropout
 from rnnkit.layers.options import check_options
 from rnnkit.sequences import check_lengths, reverse_within_lengths, valid_mask, zero_padding
 
+WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "weight_hr_l0")  # torch.nn's names
+
 
 class Layer(nn.Module, ABC):
     """One recurrent layer in one direction: `outputs, state = layer(inputs, state, lengths)`.
 
     The state is a flat tuple of batch-first tensors that goes in and comes out and is never kept here. A step is a
-    sequence of length 1. In eval mode a sequence run whole, in any chunks, or one step at a time gives the same outputs.
+    sequence of length 1. In eval mode a sequence run whole, in chunks, or one step at a time gives the same outputs.
 
     Args:
         input_size: Features of a step.
@@ -119,7 +121,9 @@ class Layer(nn.Module, ABC):
         like = next(self.parameters())
         return tuple(like.new_zeros(batch, size) for size in self.state_sizes())
 
-    def forward(self, inputs: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+    def forward(
+        self, inputs: Tensor, state: State | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Run the layer over a chunk of sequences, continuing from `state`.
 
         Args:
@@ -128,8 +132,8 @@ class Layer(nn.Module, ABC):
             lengths: (batch,) valid steps in this chunk; None means all of them.
 
         Returns:
-            Outputs (batch, time, output_size), zero past each length, and the state after each sequence's last valid step
-            (its first, in reverse). A length of 0 passes the state through.
+            Outputs (batch, time, output_size), zero past each length, and the state after each sequence's last valid
+            step (its first, in reverse). A length of 0 passes the state through.
 
         Raises:
             ShapeError: If `inputs`, `state` or `lengths` do not have these shapes.
@@ -202,7 +206,8 @@ class GatedLayer(Layer):
     def __init_subclass__(cls) -> None:
         """Forget the inherited name of a fused formula where `update` is another."""
         super().__init_subclass__()
-        if "update" in cls.__dict__ and "formula" not in cls.__dict__:
+        nearest = next(one for one in cls.__mro__ if "update" in one.__dict__ or "formula" in one.__dict__)
+        if "formula" not in nearest.__dict__:
             cls.formula = ""
 
     @abstractmethod
@@ -215,14 +220,20 @@ class GatedLayer(Layer):
             state: (batch, size) each.
 
         Returns:
-            Output (batch, hidden_size) and the new state. Return the same tensor as output and state[0] where they are one.
+            Output (batch, hidden_size) and the new state; the same tensor as output and state[0] where they are one.
         """
 
     def define(self) -> None:
         """Make the weights; call it first when overriding."""
         rows = self.num_gates * self.hidden_size
-        if self.output_size % self.heads:
-            raise ConfigError(f"{type(self).__name__} has {self.heads} heads; its state of {self.output_size} must divide")
+        if self.hidden_size % self.heads:
+            raise ConfigError(
+                f"{type(self).__name__} got hidden_size={self.hidden_size}; its {self.heads} heads must divide it"
+            )
+        if self.heads > 1 and self.projection_size:
+            raise ConfigError(
+                f"{type(self).__name__} got projection_size={self.projection_size}; its {self.heads} heads take none"
+            )
         self.weight_ih_l0 = nn.Parameter(torch.empty(rows, self.input_size))
         self.weight_hh_l0 = nn.Parameter(torch.empty(rows, self.output_size // self.heads))
         if self.bias:
@@ -233,7 +244,7 @@ class GatedLayer(Layer):
 
     def reset_parameters(self) -> None:
         """Draw the weights: by `initialization`, the forget gate's bias apart."""
-        own = [parameter for name, parameter in self.named_parameters(recurse=False) if name.endswith("_l0")]
+        own = [parameter for name, parameter in self.named_parameters(recurse=False) if name in WEIGHTS]
         if self.initialization == "uniform":
             bound = 1 / math.sqrt(self.hidden_size)
             for parameter in own:
@@ -284,7 +295,7 @@ class GatedLayer(Layer):
 
     def _read_by_update(self) -> dict[str, Tensor]:
         own = self.named_parameters()
-        return {name: value for name, value in own if not name.endswith("_l0") and not name.startswith("initial.")}
+        return {name: value for name, value in own if name not in WEIGHTS and not name.startswith("initial.")}
 
     def _bind(self, tensors: tuple[Tensor, ...]) -> Update:
         module = _UpdateModule(self)
@@ -301,7 +312,7 @@ class GatedLayer(Layer):
             return ()
         shapes = [(batch, time, part.shape[-1]) for part in state]
         if self.training:
-            return tuple(torch.rand(shape, device=state[0].device).lt(self.zoneout).to(state[0].dtype) for shape in shapes)
+            return tuple(state[0].new_empty(shape).bernoulli_(self.zoneout) for shape in shapes)
         return tuple(state[0].new_full((), self.zoneout).expand(shape) for shape in shapes)
 
 

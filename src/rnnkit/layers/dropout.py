@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from rnnkit.errors import ConfigError
+
 
 def keep_mask(like: Tensor, shape: tuple[int, ...], share: float) -> Tensor:
     """Draw a dropout mask: 0 with probability `share`, else 1 / (1 - share).
@@ -14,7 +16,12 @@ def keep_mask(like: Tensor, shape: tuple[int, ...], share: float) -> Tensor:
 
     Returns:
         A tensor of `shape` whose mean is 1.
+
+    Raises:
+        ConfigError: If `share` is out of range.
     """
+    if not 0 <= share < 1:
+        raise ConfigError(f"dropout got share={share}; expected [0, 1)")
     return torch.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(1 - share).div_(1 - share)
 
 

@@ -49,7 +49,11 @@ OPTIONS: dict[str, Option] = {
         lambda layer: _gated(layer) and layer.projects, "its update reads the state it would project", _count, "> 0", 3
     ),
     "initialization": Option(
-        _gated, "it initialises itself", lambda v: v in ("orthogonal", "uniform"), "'orthogonal' or 'uniform'", "uniform"
+        _gated,
+        "it initialises itself",
+        lambda v: v in ("orthogonal", "uniform"),
+        "'orthogonal' or 'uniform'",
+        "uniform",
     ),
     "forget_bias": Option(
         lambda layer: _gated(layer) and layer.forget_gate is not None,
@@ -80,4 +84,6 @@ def check_options(layer: type[Layer], options: dict[str, Any]) -> None:
         if not option.valid(value):
             raise ConfigError(f"{layer.__name__} got {name}={value!r}; expected {option.range}")
     if options.get("bias") is False and "forget_bias" in options:
-        raise ConfigError(f"{layer.__name__} got forget_bias={options['forget_bias']!r} with bias=False; drop one of them")
+        raise ConfigError(
+            f"{layer.__name__} got forget_bias={options['forget_bias']!r} with bias=False; drop one of them"
+        )

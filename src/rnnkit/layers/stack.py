@@ -14,6 +14,7 @@ from rnnkit.errors import ConfigError, ShapeError
 from rnnkit.kernels import State
 from rnnkit.layers.base import Layer
 from rnnkit.layers.dropout import LockedDropout
+from rnnkit.sequences import check_lengths, zero_padding
 
 TORCH_MODULES: dict[str, type[nn.RNNBase]] = {"rnn-tanh": nn.RNN, "rnn-relu": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 NORMS: dict[str, type[nn.Module]] = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
@@ -37,7 +38,8 @@ class Stack(nn.Module):
         ConfigError: If an option is unknown or does not apply to the layer.
 
     Example:
-        >>> stack = Stack(LSTM, 3, 5, num_layers=2, options={"weight_dropout": 0.2})
+        >>> import torch, rnnkit
+        >>> stack = Stack(rnnkit.LSTM, 3, 5, num_layers=2, options={"weight_dropout": 0.2})
         >>> outputs, state = stack(torch.zeros(2, 7, 3))
         >>> stack.state_names
         ('0.h', '0.c', '1.h', '1.c')
@@ -61,9 +63,12 @@ class Stack(nn.Module):
             raise ConfigError(f"Stack got num_layers={num_layers}; expected at least 1")
         if not 0 <= dropout < 1:
             raise ConfigError(f"Stack got dropout={dropout}; expected [0, 1)")
+        if norm is not None and norm not in NORMS:
+            raise ConfigError(f"Stack got norm={norm!r}; expected {' or '.join(map(repr, NORMS))} or None")
         options = _check_names(layer, options or {})
         directions = (False, True) if bidirectional else (False,)
-        self.bidirectional, self.residual, self.streamable = bidirectional, residual, layer.streamable and not bidirectional
+        self.bidirectional, self.residual = bidirectional, residual
+        self.streamable = layer.streamable and not bidirectional
         self.layers, self.norms, size = nn.ModuleList(), nn.ModuleList(), input_size
         for depth in range(num_layers):
             row = nn.ModuleList(layer(size, hidden_size, reverse=reverse, **options) for reverse in directions)
@@ -82,7 +87,9 @@ class Stack(nn.Module):
         """Return the state before the first step: (batch, size) for each of `state_names`."""
         return tuple(part for _, layer in self._named_layers() for part in layer.initial_state(batch))
 
-    def forward(self, inputs: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+    def forward(
+        self, inputs: Tensor, state: State | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Run the stack over a chunk of sequences, continuing from `state`.
 
         Args:
@@ -91,7 +98,8 @@ class Stack(nn.Module):
             lengths: (batch,) valid steps in this chunk; None means all of them.
 
         Returns:
-            Outputs (batch, time, output_size), zero past each length, and the state after each sequence's last valid step.
+            Outputs (batch, time, output_size), zero past each length, and the state after each sequence's last valid
+            step.
 
         Raises:
             ShapeError: If `inputs`, `state` or `lengths` do not fit.
@@ -99,7 +107,9 @@ class Stack(nn.Module):
         if inputs.dim() != 3:
             raise ShapeError(f"Stack got inputs {tuple(inputs.shape)}; expected (batch, time, {self.input_size})")
         parts = iter(self.initial_state(inputs.shape[0]) if state is None else self._check_count(state))
-        values, last = inputs, []
+        if lengths is not None:
+            lengths = check_lengths(lengths.to(inputs.device), batch=inputs.shape[0], time=inputs.shape[1])
+        values, last = zero_padding(inputs, lengths), []  # a residual would carry the padding past the layers
         for depth, (row, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             below = norm(values)
             results = [layer(below, tuple(next(parts) for _ in layer.state_names), lengths) for layer in _row(row)]
@@ -146,7 +156,7 @@ class Stack(nn.Module):
         plain = not self.residual and all(isinstance(norm, nn.Identity) for norm in self.norms)
         if formula not in TORCH_MODULES or not plain or len(first.initial) or first.zoneout:
             raise ConfigError(f"torch.nn has no module for this stack of {type(first).__name__}: compare its options")
-        extra = {"nonlinearity": formula.removeprefix("rnn-")} if formula.startswith("rnn") else {}
+        extra: dict[str, Any] = {"nonlinearity": formula.removeprefix("rnn-")} if formula.startswith("rnn") else {}
         module = TORCH_MODULES[formula](
             input_size=self.input_size,
             hidden_size=self.hidden_size,
@@ -176,7 +186,9 @@ class Stack(nn.Module):
 
     def _check_count(self, state: State) -> State:
         if len(state) != len(self.state_names):
-            raise ShapeError(f"Stack got a state of {len(state)} parts; expected {len(self.state_names)}: {self.state_names}")
+            raise ShapeError(
+                f"Stack got a state of {len(state)} parts; expected {len(self.state_names)}: {self.state_names}"
+            )
         return state
 
 
@@ -190,7 +202,9 @@ def _torch_name(name: str, depth: int, direction: int) -> str:
 
 
 def _check_names(layer: type[Layer], options: Mapping[str, Any]) -> dict[str, Any]:
-    known = [name for name in inspect.signature(Layer).parameters if name not in ("input_size", "hidden_size", "reverse")]
+    known = [
+        name for name in inspect.signature(Layer).parameters if name not in ("input_size", "hidden_size", "reverse")
+    ]
     for name in options:
         if name not in known:
             near = get_close_matches(name, known, 1)
