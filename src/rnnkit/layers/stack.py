@@ -156,7 +156,9 @@ class Stack(nn.Module):
         plain = not self.residual and all(isinstance(norm, nn.Identity) for norm in self.norms)
         if formula not in TORCH_MODULES or not plain or len(first.initial) or first.zoneout:
             raise ConfigError(f"torch.nn has no module for this stack of {type(first).__name__}: compare its options")
+        # torch's RNN and GRU refuse proj_size even where it is 0
         extra: dict[str, Any] = {"nonlinearity": formula.removeprefix("rnn-")} if formula.startswith("rnn") else {}
+        extra |= {"proj_size": first.projection_size} if first.projection_size else {}
         module = TORCH_MODULES[formula](
             input_size=self.input_size,
             hidden_size=self.hidden_size,
@@ -164,7 +166,6 @@ class Stack(nn.Module):
             bias=first.bias,
             batch_first=True,
             bidirectional=self.bidirectional,
-            proj_size=first.projection_size or 0,
             **extra,
         )
         like = next(first.parameters())
