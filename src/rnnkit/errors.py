@@ -2,7 +2,7 @@
 
 
 class RnnkitError(Exception):
-    """Any problem rnnkit reports on purpose; the command line prints it without a traceback and exits with `exit_code`."""
+    """Any problem rnnkit reports on purpose; the command line prints it alone and exits with `exit_code`."""
 
     exit_code = 2
 
