@@ -1,0 +1,203 @@
+"""What every task keeps, walked over TASKS: a new task needs one row of CASES and no test of its own here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnkit.checkpoint import Run, load, load_baseline, save_model
+from rnnkit.errors import ConfigError, DataError
+from rnnkit.tasks import TASKS, Task, find_task
+from rnnkit.training import TrainResult, train
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to train a task in seconds, what it must then reach, and how to use it."""
+
+    options: dict[str, Any]
+    goal: float
+    """The objective after training must be below this."""
+    inputs: list[str]
+    bad_file: bytes
+    answers: Callable[[Any], Sequence[float]]
+    """The numbers of one result of `predict`, or of the events of a stream."""
+    event_answers: Callable[[list[Any]], Sequence[float]]
+    fast: dict[str, Any] = field(default_factory=dict)
+    """Options of a run whose quality does not matter."""
+
+
+SMALL = {"threads": 1, "precision": "32-true", "device": "cpu"}
+CASES = {
+    # A guess over the 60 characters costs 4.1 nats, their frequencies alone 3.3; 2.35 is reached in 3 seconds.
+    "language-model": Case(
+        options={"steps": 150, "hidden_size": 96, "embedding_size": 32, "batch_size": 16, "bptt": 32, "dropout": 0.0}
+        | {"learning_rate": 0.01, "validations": 2},
+        goal=2.5,
+        inputs=["First Citizen:", "To be, or not to be", "x", "Before we proceed any further,\nhear me speak.\n"],
+        bad_file=b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x00",
+        answers=lambda result: [token.nats for token in result.tokens],
+        event_answers=lambda events: [event.nats for event in events],
+        fast={"steps": 1, "hidden_size": 4, "embedding_size": 4, "batch_size": 2, "bptt": 8},
+    ),
+}
+
+every_task = pytest.mark.parametrize("name", TASKS)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], TrainResult]:
+    """Train each task once, on its own sample."""
+    results: dict[str, TrainResult] = {}
+
+    def get(name: str) -> TrainResult:
+        if name not in results:
+            run = tmp_path_factory.mktemp("runs") / name
+            results[name] = train(name, TASKS[name].demo_data(), run=run, **CASES[name].options, **SMALL)
+        return results[name]
+
+    return get
+
+
+def close(found: Sequence[float], expected: Sequence[float]) -> bool:
+    """Agree to 1e-5 relative, what is promised across batches and chunks in float32."""
+    return torch.allclose(torch.tensor(found), torch.tensor(expected), rtol=1e-5, atol=1e-5)
+
+
+def chunks(text: str, cuts: Sequence[float]) -> list[str]:
+    """Cut a text at shares of its length."""
+    places = [0, *sorted(round(cut * len(text)) for cut in cuts), len(text)]
+    return [text[start:end] for start, end in pairwise(places)]
+
+
+@every_task
+def test_it_learns_its_own_sample_in_seconds(name: str, trained: Callable[[str], TrainResult]):
+    result = trained(name)
+    objective = result.model.objective
+    assert result.metrics[objective] < CASES[name].goal
+    assert result.best == pytest.approx(result.metrics[objective], abs=0.1)
+    assert result.model.baseline_name in result.baselines
+    assert result.baselines[result.model.baseline_name].keys() == result.metrics.keys()
+
+
+@every_task
+@given(data=st.data())
+@settings(max_examples=15)
+def test_a_stream_in_any_chunks_answers_as_predict_does(
+    name: str, trained: Callable[[str], TrainResult], data: st.DataObject
+):
+    model, case = trained(name).model, CASES[name]
+    text = data.draw(st.sampled_from(case.inputs))
+    cuts = data.draw(st.lists(st.floats(0, 1), max_size=8))
+    stream = model.stream()
+    events = [event for chunk in chunks(text, cuts) for event in stream.push(chunk)] + stream.finish()
+    assert close(case.event_answers(events), case.answers(model.predict([text])[0]))
+
+
+@every_task
+def test_other_inputs_in_the_batch_do_not_change_an_answer(name: str, trained: Callable[[str], TrainResult]):
+    model, case = trained(name).model, CASES[name]
+    together = model.predict(case.inputs)
+    for text, result in zip(case.inputs, together, strict=True):
+        assert close(case.answers(result), case.answers(model.predict([text])[0]))
+
+
+@every_task
+def test_a_saved_model_answers_exactly_as_before(name: str, trained: Callable[[str], TrainResult], tmp_path: Path):
+    model, case = trained(name).model, CASES[name]
+    save_model(model, tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert type(again) is TASKS[name]
+    assert again.config == model.config
+    assert again.predict(case.inputs) == model.predict(case.inputs)
+
+
+@every_task
+def test_the_model_in_the_run_folder_is_the_one_returned(name: str, trained: Callable[[str], TrainResult]):
+    result = trained(name)
+    assert load(result.run).predict(CASES[name].inputs) == result.model.predict(CASES[name].inputs)
+
+
+@every_task
+def test_a_file_that_is_no_data_is_refused_with_its_name(name: str, tmp_path: Path):
+    task, path = TASKS[name], tmp_path / "picture.dat"
+    path.write_bytes(CASES[name].bad_file)
+    with pytest.raises(DataError, match="picture.dat"):
+        task.read([path], task.config_class())
+
+
+@every_task
+def test_a_missing_file_is_refused_before_a_folder_is_made(name: str, tmp_path: Path):
+    with pytest.raises(DataError, match="absent.txt"):
+        train(name, tmp_path / "absent.txt", run=tmp_path / "run", steps=1)
+    assert not (tmp_path / "run").exists()
+
+
+@every_task
+def test_the_validation_data_changes_neither_baseline_nor_what_prepares_the_data(name: str, tmp_path: Path):
+    sample = TASKS[name].demo_data()
+    other = tmp_path / "other.txt"
+    other.write_text("Ωmega ☃ " + sample.read_text()[:500][::-1])
+    kept: list[dict[str, bytes]] = []
+    for valid in (sample, other):
+        run = Run(tmp_path / valid.stem / "run")
+        train(name, sample, valid=valid, run=run.folder, **CASES[name].fast, **SMALL)
+        files = [*run.baseline.iterdir(), *(path for path in run.model.iterdir() if path.suffix == ".json")]
+        kept.append({path.name: path.read_bytes() for path in files if path != run.baseline_scores})
+    assert kept[0] == kept[1]
+    assert len(kept[0]) > 1
+
+
+@every_task
+def test_the_saved_baseline_scores_as_it_did_in_training(name: str, trained: Callable[[str], TrainResult]):
+    result = trained(name)
+    task = load(result.run)
+    data = task.load_data(Run(result.run).tokens / "valid")
+    found = task.score_baseline(load_baseline(task, result.run), data)
+    assert found == result.baselines[task.baseline_name]
+
+
+@every_task
+def test_a_model_moved_away_from_its_run_has_no_baseline(
+    name: str, trained: Callable[[str], TrainResult], tmp_path: Path
+):
+    save_model(trained(name).model, tmp_path / "model")
+    assert load_baseline(trained(name).model, tmp_path / "model") is None
+
+
+@every_task
+def test_a_quick_score_draws_no_random_number_and_keeps_the_mode(name: str, trained: Callable[[str], TrainResult]):
+    result = trained(name)
+    model = load(result.run)
+    data = model.load_data(Run(result.run).tokens / "valid")
+    for mode in (True, False):
+        model.network.train(mode)
+        before = torch.get_rng_state()
+        first = model.quick_score(model.network, data)
+        assert torch.equal(torch.get_rng_state(), before)
+        assert model.network.training is mode
+        assert model.quick_score(model.network, data) == first
+
+
+@every_task
+def test_it_says_what_it_noticed_and_shows_a_use(name: str, trained: Callable[[str], TrainResult]):
+    model = trained(name).model
+    assert all(isinstance(line, str) for line in [*model.notes(), *model.show()])
+    assert "".join(model.show())
+
+
+@every_task
+def test_it_is_found_by_its_name_and_aliases(name: str):
+    task: type[Task] = TASKS[name]
+    assert all(find_task(word) is task for word in (name, *task.aliases))
+
+
+def test_an_unknown_task_is_refused_with_the_ones_there_are():
+    with pytest.raises(ConfigError, match="'langauge-model'.*language-model"):
+        find_task("langauge-model")
