@@ -39,7 +39,7 @@ class LanguageModelConfig:
     """Add each layer's input to its output where the sizes agree."""
     norm: Literal["layer", "rms"] | None = None
     """Normalise the input of the second and later layers."""
-    dropout: float = 0.2
+    dropout: float = 0.3
     """Share of features dropped between layers and before the output, the same ones at every step."""
     input_dropout: float = 0.0
     """Share of the features of the embedded tokens dropped, the same ones at every step."""
