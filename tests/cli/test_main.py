@@ -311,6 +311,12 @@ def test_two_inputs_are_refused(capsys, trained):
     assert "2 inputs" in refused(capsys, "predict", trained, "words", "--text", "more")
 
 
+@pytest.mark.parametrize("verb", ["stream", "predict"])
+def test_standard_input_that_is_no_text_is_refused(capsys, trained, monkeypatch, verb):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"good\n\xff bad"), encoding="utf-8"))
+    assert "0xff" in refused(capsys, verb, trained, *(["-"] if verb == "predict" else []))
+
+
 def test_a_fault_of_ours_is_exit_code_1_with_a_traceback(capsys, monkeypatch, trained):
     monkeypatch.setattr("rnnkit.cli.using.load", lambda *_, **__: 1 / 0)
     assert main(["generate", str(trained)]) == 1

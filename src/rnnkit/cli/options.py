@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from cyclopts import Group, Parameter
 from rnnkit.errors import ConfigError, DataError
 
 COMMON = Group("Common", sort_key=9)
+CHUNK_CHARACTERS = 65_536
 
 
 @Parameter(name="*", group=COMMON)
@@ -63,7 +65,7 @@ def given_text(words: str | None, *, text: str | None, file: Path | None, stdin:
     if text is not None:
         return text
     if stdin:
-        return sys.stdin.read()
+        return "".join(arriving_text())
     path = file if file is not None else Path(words or "")
     if file is None and not _is_file(path):
         return words or ""
@@ -73,6 +75,23 @@ def given_text(words: str | None, *, text: str | None, file: Path | None, stdin:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no UTF-8 text (byte {error.start}); expected a text file") from None
+
+
+def arriving_text() -> Iterator[str]:
+    """Give standard input as it comes: a line, or what there is of a longer one.
+
+    Yields:
+        Pieces of text.
+
+    Raises:
+        DataError: If it is no text.
+    """
+    try:
+        while chunk := sys.stdin.readline(CHUNK_CHARACTERS):
+            yield chunk
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise DataError(f"standard input holds the byte 0x{byte:02x}, which is not UTF-8; expected text") from None
 
 
 def _is_file(path: Path) -> bool:

@@ -14,7 +14,7 @@ from cyclopts import Group, Parameter
 from rich.markup import escape
 
 from rnnkit.checkpoint import load, load_baseline
-from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, given_text
+from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, arriving_text, given_text
 from rnnkit.cli.output import bar, print_json, print_metrics, print_rows
 from rnnkit.config import build, given, partial
 from rnnkit.decoding.search import Sampling
@@ -23,7 +23,6 @@ from rnnkit.tasks import LanguageModel, Task
 from rnnkit.tasks.language_model import TokenEvent
 
 MOST_ROWS = 100  # of a table of tokens; --json prints all
-CHUNK_CHARACTERS = 65_536
 SAMPLING = Group("Sampling", sort_key=2)
 
 
@@ -207,15 +206,9 @@ def stream(model: Path, /, *, candidates: int = 3, common: Common = AS_TABLES, m
     """
     task = open_language_model(model, machine, verb="stream")
     live = task.stream(candidates=candidates)
-    for chunk in _arriving():
+    for chunk in arriving_text():
         _show_events(live.push(chunk), common)
     _show_events(live.finish(), common)
-
-
-def _arriving() -> Iterator[str]:
-    """Give standard input as it comes: a line, or what there is of a longer one."""
-    while chunk := sys.stdin.readline(CHUNK_CHARACTERS):
-        yield chunk
 
 
 def _show_events(events: list[TokenEvent], common: Common) -> None:
