@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -247,8 +248,9 @@ def test_the_last_two_checkpoints_are_kept(tmp_path: Path):
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "no json", "no facts", "no tensors"])
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
-    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(logging.getLogger("rnnkit"), "propagate", True)
     run = Run(tmp_path)
     save_steps(run, 3, 4)
     newest = run.checkpoints / "000000004"

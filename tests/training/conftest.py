@@ -1,5 +1,6 @@
 """A small task and trainers for it."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,12 @@ TEXTS = ("the cat sat on the mat. the dog sat on the log!\n" * 8, "another docum
 TINY = {"hidden_size": 8, "embedding_size": 6, "bptt": 8, "dropout": 0.2}
 
 MakeTrainer = Callable[..., Trainer]
+
+
+@pytest.fixture(autouse=True)
+def readable_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let caplog read what is logged, also after a test of the command line, which sends it elsewhere."""
+    monkeypatch.setattr(logging.getLogger("rnnkit"), "propagate", True)
 
 
 @pytest.fixture

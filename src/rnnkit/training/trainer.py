@@ -284,7 +284,10 @@ class Trainer:
             if "random.cuda" in tensors and self.fabric.device.type == "cuda":
                 torch.cuda.set_rng_state(tensors["random.cuda"])
         except (KeyError, RuntimeError, TypeError) as error:
-            raise CheckpointError(f"{self.run.checkpoints} does not fit this run ({error}): start a new one") from error
+            reason = str(error).splitlines()[-1].strip()
+            raise CheckpointError(
+                f"{self.run.checkpoints} does not fit this run ({reason}): start a new one"
+            ) from error
         for name in ("threads", "precision"):
             before, now = facts.get(name), getattr(self, name)
             if before != now:

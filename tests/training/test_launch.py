@@ -1,0 +1,417 @@
+"""From files to a run folder, from a run folder on, and every refusal on the way."""
+
+import errno
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import rnnkit
+from rnnkit import checkpoint
+from rnnkit.checkpoint import Run
+from rnnkit.config import read_toml
+from rnnkit.errors import CheckpointError, ConfigError, DataError, RunError
+from rnnkit.tasks import LanguageModel
+from rnnkit.training import Callback, Trainer, launch, resume, train
+from rnnkit.training.launch import read_configs
+
+FAST: dict[str, Any] = {"hidden_size": 8, "embedding_size": 6, "bptt": 16, "batch_size": 4}
+FAST |= {"threads": 1, "precision": "32-true", "device": "cpu"}
+
+
+class StopAt(Callback):
+    """Interrupts a run at its first validation."""
+
+    def on_validation(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train to the end."""
+    return train("language-model", tiny_text, run=tmp_path_factory.mktemp("runs") / "x", steps=4, **FAST).run
+
+
+@pytest.fixture
+def stopped(tiny_text: Path, tmp_path: Path) -> Path:
+    """Train and stop at the first of ten validations."""
+    return train("lm", tiny_text, run=tmp_path / "stopped", steps=20, callbacks=[StopAt()], **FAST).run
+
+
+# Begin and go on
+
+
+def test_a_run_folder_holds_what_the_design_says(finished: Path):
+    names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
+    assert names == {
+        "config.toml",
+        "log.jsonl",
+        "curves.png",
+        "lock",
+        "baseline/ngram.npz",
+        "baseline/scores.json",
+        "checkpoints/000000003/state.json",
+        "checkpoints/000000003/state.safetensors",
+        "checkpoints/000000004/state.json",
+        "checkpoints/000000004/state.safetensors",
+        "model/config.toml",
+        "model/text.json",
+        "model/version",
+        "model/vocabulary.json",
+        "model/weights.safetensors",
+        "tokens/text.json",
+        "tokens/vocabulary.json",
+        *(f"tokens/{part}/{name}" for part in ("train", "valid") for name in ("size.json", "starts.npy", "tokens.npy")),
+    }
+
+
+def test_the_curves_are_a_picture(finished: Path):
+    picture = (finished / "curves.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 10_000
+
+
+def test_the_config_of_a_run_repeats_it_bit_for_bit(finished: Path, tiny_text: Path, tmp_path: Path):
+    again = train("lm", tiny_text, run=tmp_path / "again", config=finished / "config.toml").run
+    for name in ("model/weights.safetensors", "baseline/ngram.npz"):
+        assert (again / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_the_config_of_a_run_says_where_its_data_came_from(finished: Path, tiny_text: Path):
+    tables = read_toml(finished / "config.toml")
+    assert tables["task"] == "language-model"
+    assert tables["data"] == {"train": [str(tiny_text)], "valid": []}
+    assert tables["training"]["steps"] == 4
+    assert tables["model"]["hidden_size"] == 8
+
+
+def test_the_result_is_what_the_folder_says(tiny_text: Path, tmp_path: Path):
+    result = train("lm", [tiny_text], valid=tiny_text, run=tmp_path / "run", steps=5, **FAST)
+    model = rnnkit.load(result.run)
+    assert isinstance(model, LanguageModel)
+    data = model.load_data(result.run / "tokens" / "valid")
+    assert data.size.bytes == tiny_text.stat().st_size
+    assert result.metrics == model.score(data)
+    assert result.baselines == {"n-gram": json.loads((result.run / "baseline" / "scores.json").read_text())}
+    assert (result.steps, result.stopped_by) == (5, None)
+    assert result.best == min(record["nats"] for record in Run(result.run).records() if "nats" in record)
+    assert 0 < result.seconds < 30
+
+
+def test_an_interrupted_run_goes_on_to_the_same_model(stopped: Path, tiny_text: Path, tmp_path: Path):
+    whole = train("lm", tiny_text, run=tmp_path / "whole", steps=20, **FAST)
+    result = resume(stopped)
+    assert (result.steps, result.stopped_by) == (20, None)
+    assert result.metrics == whole.metrics
+    assert result.best == whole.best
+    places = [[record["step"] for record in Run(run).records()] for run in (stopped, whole.run)]
+    assert places[0] == places[1]
+
+
+def test_an_interrupted_run_has_a_model_and_says_what_stopped_it(tiny_text: Path, tmp_path: Path):
+    result = train("lm", tiny_text, run=tmp_path / "run", steps=20, callbacks=[StopAt()], **FAST)
+    assert result.stopped_by == signal.SIGINT
+    assert result.steps == 2
+    assert rnnkit.load(result.run).predict(["the"])
+
+
+def test_records_after_the_checkpoint_are_dropped_when_a_run_goes_on(stopped: Path):
+    with Run(stopped).log.open("a") as log:
+        log.write('{"kind": "train", "step": 3, "seconds": 9, "epoch": 0, "loss": 99}\n{"kind": "tr')
+    resume(stopped)
+    steps = [record["step"] for record in Run(stopped).records()]
+    assert steps == sorted(steps)
+    assert all(record.get("loss") != 99 for record in Run(stopped).records())
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(stopped: Path, caplog: pytest.LogCaptureFixture):
+    newest = max((stopped / "checkpoints").iterdir()) / "state.safetensors"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    assert resume(stopped).steps == 20
+    assert "is damaged" in caplog.text
+
+
+def test_training_leaves_the_callers_random_numbers_and_threads_alone(tiny_text: Path, tmp_path: Path):
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    train("lm", tiny_text, run=tmp_path / "run", steps=1, **{**FAST, "threads": threads + 1})
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+
+
+def test_what_is_noticed_is_said_in_the_log(tiny_text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO, logger="rnnkit"):
+        train("lm", tiny_text, run=tmp_path / "run", steps=1, **FAST)
+    assert "the last 10% of the text is kept for validation" in caplog.text
+    assert " tokens (character)" in caplog.text
+    assert "parameters on cpu, 32-true, 1 threads" in caplog.text
+
+
+def test_the_default_folder_is_named_after_the_file(tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert train("lm", tiny_text, steps=1, **FAST).run == Path("runs/tiny")
+
+
+# Refusals
+
+
+def test_an_existing_run_is_refused_naming_the_ways_out(finished: Path, tiny_text: Path):
+    before = (finished / "model" / "weights.safetensors").read_bytes()
+    with pytest.raises(ConfigError, match=f"{finished} holds a run already: .*--resume .*--run.*--overwrite"):
+        train("lm", tiny_text, run=finished, steps=1, **FAST)
+    assert (finished / "model" / "weights.safetensors").read_bytes() == before
+
+
+def test_overwrite_replaces_a_run_and_leaves_nothing_of_it(stopped: Path, tiny_text: Path):
+    train("lm", tiny_text, run=stopped, overwrite=True, steps=1, **FAST)
+    assert {record["step"] for record in Run(stopped).records()} == {1}
+    assert sorted(path.name for path in (stopped / "checkpoints").iterdir()) == ["000000000", "000000001"]
+
+
+def test_overwrite_does_not_touch_a_run_in_training(stopped: Path, tiny_text: Path):
+    with Run(stopped).locked(), pytest.raises(ConfigError, match="stopped is being trained by another process"):
+        train("lm", tiny_text, run=stopped, overwrite=True, steps=1, **FAST)
+    assert resume(stopped).steps == 20
+
+
+def test_overwrite_with_options_that_do_not_fit_keeps_the_old_run(stopped: Path, tiny_text: Path):
+    with pytest.raises(ConfigError, match="vocabulary size 2"):
+        train("lm", tiny_text, run=stopped, overwrite=True, steps=1, **{**FAST, "vocabulary_size": 2})
+    assert resume(stopped).steps == 20
+
+
+def test_a_second_trainer_of_one_run_is_refused(stopped: Path):
+    with Run(stopped).locked(), pytest.raises(ConfigError, match="stopped is being trained by another process"):
+        resume(stopped)
+
+
+def test_a_finished_run_does_not_go_on(finished: Path):
+    with pytest.raises(ConfigError, match="is finished after 4 steps"):
+        resume(finished)
+
+
+def test_a_folder_without_a_run_does_not_go_on(tmp_path: Path):
+    with pytest.raises(CheckpointError, match=r"holds no run: .*config\.toml is missing"):
+        resume(tmp_path / "absent")
+
+
+def test_a_run_without_a_checkpoint_does_not_go_on(stopped: Path):
+    for path in (stopped / "checkpoints").iterdir():
+        path.rename(stopped / path.name)
+    with pytest.raises(CheckpointError, match="holds no checkpoint to resume from"):
+        resume(stopped)
+
+
+def test_a_run_of_an_unknown_task_does_not_go_on(stopped: Path):
+    path = stopped / "config.toml"
+    path.write_text(path.read_text().replace('"language-model"', '"poetry"'))
+    with pytest.raises(CheckpointError, match="names the task 'poetry'; expected one of language-model"):
+        resume(stopped)
+
+
+def test_a_run_whose_config_has_a_typo_does_not_go_on(stopped: Path):
+    path = stopped / "config.toml"
+    path.write_text(path.read_text().replace("\nlearning_rate =", "\nlerning_rate ="))
+    with pytest.raises(ConfigError, match=r"config\.toml.*lerning_rate.*did you mean learning_rate\?"):
+        resume(stopped)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tiny_text: Path):
+    with pytest.raises(
+        ConfigError, match=r"tiny\.txt/run cannot be written: Not a directory; choose another with --run"
+    ):
+        train("lm", tiny_text, run=tiny_text / "run", steps=1, **FAST)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\x7fELF\x02\x01\x01\x00\x00\x00"])
+def test_a_file_without_text_is_refused_by_name(content: bytes, tmp_path: Path):
+    (tmp_path / "odd.txt").write_bytes(content)
+    with pytest.raises(DataError, match=r"odd\.txt"):
+        train("lm", tmp_path / "odd.txt", run=tmp_path / "run", steps=1, **FAST)
+
+
+def test_no_file_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="no data file is given"):
+        train("lm", [], run=tmp_path / "run")
+
+
+def test_a_text_of_one_line_trains(tmp_path: Path):
+    (tmp_path / "line.txt").write_text("one line, and no more of it")
+    assert train("lm", tmp_path / "line.txt", run=tmp_path / "run", steps=2, **FAST).steps == 2
+
+
+def test_a_full_disk_before_training_is_a_failed_run(tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(LanguageModel, "save_baseline", full)
+    with pytest.raises(RunError, match="baseline could not be written: .*No space left"):
+        train("lm", tiny_text, run=tmp_path / "run", steps=1, **FAST)
+
+
+def test_curves_that_cannot_be_drawn_do_not_hide_what_failed(
+    tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(launch, "training_curves", full)
+    with pytest.raises(RunError, match="checkpoints/000000000 could not be written"):
+        train("lm", tiny_text, run=tmp_path / "run", steps=1, **FAST)
+    assert "curves.png could not be drawn" in caplog.text
+
+
+# Options
+
+
+def options_of(path: Path | None = None, **options: Any) -> dict[str, Any]:
+    return read_configs(LanguageModel, path, options)
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    path = tmp_path / "lm.toml"
+    path.write_text('task = "language-model"\nhidden_size = 32\n[training]\nminutes = 3\nclip_norm = 0.5\n')
+    return path
+
+
+def test_given_options_override_the_file_and_the_file_the_defaults(config_file: Path):
+    configs = options_of(config_file, hidden_size=16, seed=9)
+    assert (configs["model"].hidden_size, configs["model"].embedding_size) == (16, 64)
+    assert (configs["training"].minutes, configs["training"].clip_norm, configs["training"].seed) == (3, 0.5, 9)
+
+
+def test_a_given_budget_replaces_the_one_of_the_file(config_file: Path):
+    training = options_of(config_file, steps=7)["training"]
+    assert (training.minutes, training.steps) == (None, 7)
+
+
+@pytest.mark.parametrize("word", [None, "none"])
+def test_an_option_can_be_unset(word: str | None, config_file: Path):
+    assert options_of(config_file, clip_norm=word)["training"].clip_norm is None
+    assert options_of(clip_norm=word)["training"].clip_norm is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hiden_size": 3}, r"hiden_size is not an option; did you mean hidden_size\?"),
+        ({"hidden_size": "many"}, 'hidden_size got "many", expected an integer'),
+        ({"steps": 1, "minutes": 1.0}, "minutes and steps are both given"),
+        ({"learning_rate": float("nan")}, "learning_rate got nan"),
+        ({"training": {"steps": 3}}, "training is a section of options"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        options_of(**options)
+
+
+def test_a_typo_in_the_file_is_named_with_the_file(tmp_path: Path):
+    (tmp_path / "lm.toml").write_text("[training]\nlearning_rat = 0.1\n")
+    with pytest.raises(ConfigError, match=r"lm\.toml.*learning_rat .*did you mean learning_rate\?"):
+        options_of(tmp_path / "lm.toml")
+
+
+def test_the_config_of_another_task_is_refused(tmp_path: Path):
+    (tmp_path / "lm.toml").write_text('task = "tagging"\n')
+    with pytest.raises(ConfigError, match=r"lm\.toml is for another task than language-model"):
+        options_of(tmp_path / "lm.toml")
+
+
+# Other processes
+
+SCRIPT = """
+import sys, rnnkit
+options = dict(hidden_size=8, embedding_size=6, bptt=16, batch_size=4, threads=1, precision="32-true", device="cpu")
+result = rnnkit.train("lm", sys.argv[1], run=sys.argv[2], steps=int(sys.argv[3]), validations=int(sys.argv[4]),
+                      **options, overwrite=True)
+print(result.stopped_by, result.steps)
+"""
+
+
+def begin(text: Path, run: Path, *, steps: int, validations: int) -> subprocess.Popen[str]:
+    """Train in another process, and come back when it has validated."""
+    command = [sys.executable, "-c", SCRIPT, str(text), str(run), str(steps), str(validations)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not (run / "model").is_dir() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_from_outside_ends_cleanly_and_the_run_goes_on(number: int, tiny_text: Path, tmp_path: Path):
+    process = begin(tiny_text, tmp_path / "run", steps=2000, validations=200)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    stopped_by, steps = map(int, output.split())
+    assert stopped_by == number
+    assert 0 < steps < 2000
+    assert errors == ""
+    assert Run(tmp_path / "run").load_checkpoint()[1]["step"] == steps
+    result = resume(tmp_path / "run", callbacks=[StopAt()])
+    assert result.steps > steps
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_a_run_that_loads_and_goes_on(tiny_text: Path, tmp_path: Path):
+    """A validation after every step: the process spends most of its time writing."""
+    for attempt in range(20):
+        run = tmp_path / f"run{attempt}"
+        process = begin(tiny_text, run, steps=100_000, validations=100_000)
+        time.sleep(0.02 + 0.037 * attempt)
+        process.kill()
+        process.communicate()
+        _, facts = Run(run).load_checkpoint()
+        assert facts["step"] > 0
+        assert rnnkit.load(run).predict(["the"])
+        assert resume(run, callbacks=[StopAt()]).steps > facts["step"]
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_keeps_the_earlier_checkpoint_and_model(tiny_text: Path, tmp_path: Path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        with pytest.raises(RunError, match="could not be written: .*No space left") as caught:
+            train("lm", tiny_text, run=disk / "run", steps=40, callbacks=[FillAt(disk)], **FAST)
+        assert caught.value.exit_code == 3
+        assert Run(disk / "run").load_checkpoint()[1]["step"] >= 4
+        assert rnnkit.load(disk / "run").predict(["the"])
+        (disk / "ballast").unlink()
+        assert resume(disk / "run").steps == 40
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # its files are still mapped
+
+
+class FillAt(Callback):
+    """Fills a disk after the second validation."""
+
+    def __init__(self, disk: Path) -> None:
+        self.disk, self.seen = disk, 0
+
+    def on_log(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        self.seen += 1
+        if self.seen == 3:
+            free = os.statvfs(self.disk).f_bavail * os.statvfs(self.disk).f_bsize
+            (self.disk / "ballast").write_bytes(bytes(free))
+
+
+def test_a_full_disk_is_recognised_in_the_words_of_safetensors(tmp_path: Path):
+    """Its errors carry no errno: they are recognised by their class."""
+    with pytest.raises(RunError, match="x could not be written"), checkpoint.writing(tmp_path / "x"):
+        save_file({"a": torch.zeros(3)}, tmp_path / "absent" / "x.safetensors")
