@@ -151,6 +151,10 @@ def test_a_missing_or_damaged_file_is_named(tmp_path):
     (tmp_path / "bad.npz").write_bytes(b"not a model")
     with pytest.raises(CheckpointError, match=r"bad\.npz: the n-gram model cannot be read"):
         NGram.load(tmp_path / "bad.npz")
+    NGram.fit(stream_of([[1, 2]]), vocabulary_size=4, order=2).save(tmp_path / "cut.npz")
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:200])
+    with pytest.raises(CheckpointError, match=r"cut\.npz: the n-gram model cannot be read"):
+        NGram.load(tmp_path / "cut.npz")
 
 
 def test_missing_arrays_are_named():

@@ -273,6 +273,8 @@ def test_a_missing_vocabulary_file_is_named(tmp_path):
         ("{", "no vocabulary of rnnkit"),
         ("[]", "no vocabulary"),
         ('{"kind": "syllable", "version": 1}', "kind 'syllable'"),
+        ('{"kind": "character", "version": 1}', "damaged"),
+        ('{"kind": "word", "version": 1, "split": "punctuation", "words": 7}', "damaged"),
     ],
 )
 def test_a_damaged_vocabulary_file_is_refused(tmp_path, content, message):

@@ -79,13 +79,16 @@ def test_no_parameter_is_left_out_or_taken_twice():
     assert sorted(taken) == sorted(map(id, network.parameters()))
 
 
-def test_decay_is_decoupled_from_the_gradient():
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_decay_is_decoupled_from_the_gradient_and_its_momentum(name):
     layer = nn.Linear(2, 2, bias=False)
     before = layer.weight.detach().clone()
-    optimizer = make_optimizer(layer, TrainingConfig(steps=1, weight_decay=0.5, learning_rate=0.1))
+    config = TrainingConfig(steps=1, optimizer=name, weight_decay=0.5, learning_rate=0.1)
+    optimizer = make_optimizer(layer, config)
     layer.weight.grad = torch.zeros_like(before)
-    optimizer.step()
-    assert torch.allclose(layer.weight, before * (1 - 0.1 * 0.5))
+    for _ in range(3):
+        optimizer.step()
+    assert torch.allclose(layer.weight, before * (1 - 0.1 * 0.5) ** 3)
 
 
 def test_the_config_names_the_optimiser_and_its_numbers():

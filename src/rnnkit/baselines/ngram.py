@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -230,7 +231,7 @@ class NGram:
         try:
             with np.load(path, allow_pickle=False) as saved:
                 return cls.from_arrays({name: saved[name] for name in saved.files})
-        except (OSError, ValueError, EOFError, AttributeError) as error:
+        except (OSError, ValueError, EOFError, AttributeError, KeyError, BadZipFile) as error:
             raise CheckpointError(f"{path}: the n-gram model cannot be read ({error}); fit it again.") from None
 
 

@@ -288,7 +288,10 @@ def load(path: str | Path) -> Vocabulary:
             f"{path}: the vocabulary has kind {kind!r}, version {version}; "
             f"expected {', '.join(VOCABULARIES)}, version {FORMAT_VERSION}: update rnnkit."
         )
-    return VOCABULARIES[kind].from_dict(saved)
+    try:
+        return VOCABULARIES[kind].from_dict(saved)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: the vocabulary is damaged ({error!r}); copy the model folder again.") from None
 
 
 def _code_points(text: str) -> np.ndarray:

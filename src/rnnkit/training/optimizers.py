@@ -2,12 +2,25 @@
 
 import math
 
+import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from rnnkit.training.config import TrainingConfig
 
 PLATEAU_FACTOR = 0.5
+
+
+class DecoupledSGD(SGD):
+    """Gradient descent with momentum whose weight decay does not pass through it (Loshchilov and Hutter 2019)."""
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Shrink the weights, then step."""
+        for group in self.param_groups:
+            if group["decoupled_decay"]:
+                torch._foreach_mul_(group["params"], 1 - group["lr"] * group["decoupled_decay"])
+        super().step(closure)
 
 
 def make_optimizer(network: nn.Module, config: TrainingConfig) -> Optimizer:
@@ -32,7 +45,8 @@ def make_optimizer(network: nn.Module, config: TrainingConfig) -> Optimizer:
         {"params": steady, "weight_decay": 0.0},
     ]
     if config.optimizer == "sgd":
-        return SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+        decoupled = [{"params": group["params"], "decoupled_decay": group["weight_decay"]} for group in groups]
+        return DecoupledSGD(decoupled, lr=config.learning_rate, momentum=config.momentum)
     return AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True)
 
 
