@@ -229,7 +229,7 @@ class NGram:
             CheckpointError: If the file is missing or damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as saved:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 return cls.from_arrays({name: saved[name] for name in saved.files})
         except (OSError, ValueError, EOFError, AttributeError, KeyError, BadZipFile) as error:
             raise CheckpointError(f"{path}: the n-gram model cannot be read ({error}); fit it again.") from None
