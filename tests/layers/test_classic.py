@@ -147,11 +147,12 @@ def assert_as_exact_as_torch(case: dict[str, Any]) -> None:
     theirs = measure(lambda x, s: torch_results(single, x, s, lengths), single, inputs, state, ours=False)
     got = measure(lambda x, s: stack(x, s, lengths), stack, inputs, state, ours=True)
     assert got.keys() == truth.keys()
-    # the largest of a kind, because the error of one small tensor is chance
-    for kind in ("gradient", ""):
-        names = [name for name in truth if name.startswith(kind)]
+    # The largest of a kind, because the error of one small tensor is chance. Gradients are sums over steps and rows,
+    # which we add in another order: four units in the last place more.
+    for is_gradient, slack in ((False, 1e-7), (True, 5e-7)):
+        names = [name for name in truth if name.startswith("gradient") == is_gradient]
         error, allowed = (max(relative_error(found[name], truth[name]) for name in names) for found in (got, theirs))
-        assert error <= 2 * allowed + 1e-7, (kind, error, allowed)
+        assert error <= 2 * allowed + slack, (names, error, allowed)
 
 
 def relative_error(got: Tensor, exact: Tensor) -> float:

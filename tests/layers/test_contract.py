@@ -368,6 +368,20 @@ def test_a_layer_of_low_precision_stays_in_it(layer_class, dtype):
     assert (outputs.double() - expected).abs().max() < (0.1 if dtype == torch.bfloat16 else 0.02)
 
 
+@both_directions
+def test_autocast_is_close_and_keeps_the_precision_of_the_state(layer_class, reverse):
+    layer, inputs = make(layer_class, dtype=torch.float32, reverse=reverse), make_inputs(3, 6, dtype=torch.float32)
+    lengths = torch.tensor([6, 0, 2])
+    expected, _ = layer(inputs, lengths=lengths)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs, last = layer(inputs, lengths=lengths)
+    outputs.float().sum().backward()
+    assert {part.dtype for part in last} == {torch.float32}
+    # bfloat16 has 8 bits: 0.4 % a rounding, over six steps
+    assert (outputs - expected).abs().max() < 0.05 * expected.abs().max().clamp(min=1)
+    assert all(torch.isfinite(parameter.grad).all() for parameter in layer.parameters())
+
+
 # Refusals
 
 
