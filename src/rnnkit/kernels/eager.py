@@ -5,6 +5,7 @@ gradient at every step, and, where it indexes `x[:, t]`, writes a whole (batch, 
 the backward pass quadratic in time. Here only the elementwise part of a step is recorded.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -227,8 +228,12 @@ class Eager(Backend):
         return plain_only()
 
     def gated_scan(self, call: GatedScan) -> tuple[Tensor, State]:
-        """Project all inputs in one product, then step."""
-        input_gates = linear(call.inputs, call.input_weight, call.input_bias).to(call.hidden_weight.dtype)
+        """Project all inputs in one product, then step, in the precision of the recurrent weights."""
+        dtype = call.hidden_weight.dtype
+        if call.state[0].dtype != dtype:
+            state = (part.to(dtype) if part.is_floating_point() else part for part in call.state)
+            call = replace(call, state=tuple(state))
+        input_gates = linear(call.inputs, call.input_weight, call.input_bias).to(dtype)
         tensors = _gate_tensors(call, input_gates)
         recording = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
         outputs, *state = _GatedScan.apply(call, recording, *tensors)

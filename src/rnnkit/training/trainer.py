@@ -61,8 +61,8 @@ class Trainer:
         device = choose_device(config)
         self.precision, self.threads = choose_precision(config, device), set_threads(config)
         keep_freed_memory()
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision in its own words
-        self.fabric = Fabric(accelerator=device, devices=1, precision=self.precision)  # type: ignore[arg-type]
+        # Without its precision: that would round the carried state, an argument of the network, at every step.
+        self.fabric = Fabric(accelerator=device, devices=1)
         self.network, self.optimizer = self.fabric.setup(task.network, make_optimizer(task.network, config))
         self.batches = task.batches(train_data, batch_size=config.batch_size, seed=config.seed)
         self.carry: State | None = None
@@ -152,11 +152,15 @@ class Trainer:
         total, count = 0.0, 0
         for _ in range(self.config.accumulate):
             batch = self.batches.next_chunk()
-            loss = self.task.loss(self.network, batch, self.carry, label_smoothing=self.config.label_smoothing)
+            with self._autocast():
+                loss = self.task.loss(self.network, batch, self.carry, label_smoothing=self.config.label_smoothing)
             self.fabric.backward(loss.total)
             self.carry = loss.carry
             total, count = total + float(loss.total.detach()), count + loss.count
         return total, count
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.fabric.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed")
 
     def _clip(self, count: int) -> float:
         """Turn summed gradients into means over `count`, clip them, and return their norm before clipping."""
@@ -190,7 +194,8 @@ class Trainer:
 
     def _validate(self) -> None:
         self._log()
-        value = self.task.quick_score(self.network, self.valid_data)
+        with self._autocast():
+            value = self.task.quick_score(self.network, self.valid_data)
         self._window = _Window()  # the time of validation is not that of the next steps
         if not math.isfinite(value):
             raise RunError(
