@@ -15,7 +15,7 @@ class DecoupledSGD(SGD):
     """Gradient descent with momentum whose weight decay does not pass through it (Loshchilov and Hutter 2019)."""
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: None = None) -> None:
         """Shrink the weights, then step."""
         for group in self.param_groups:
             if group["decoupled_decay"]:

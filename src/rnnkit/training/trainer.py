@@ -61,7 +61,7 @@ class Trainer:
         device = choose_device(config)
         self.precision, self.threads = choose_precision(config, device), set_threads(config)
         keep_freed_memory()
-        # Without its precision: that would round the carried state, an argument of the network, at every step.
+        # Autocast alone, not Fabric's precision, which hands the network its carried state in bfloat16.
         self.fabric = Fabric(accelerator=device, devices=1)
         self.network, self.optimizer = self.fabric.setup(task.network, make_optimizer(task.network, config))
         self.batches = task.batches(train_data, batch_size=config.batch_size, seed=config.seed)
