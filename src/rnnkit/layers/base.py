@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from inspect import signature
 from typing import ClassVar, Literal
 
 import torch
@@ -73,18 +74,19 @@ class Layer(nn.Module, ABC):
             if size < 1:
                 raise ConfigError(f"{type(self).__name__} got {name}={size}; expected at least 1")
         options = {
-            "bias": (bias, True),
-            "input_dropout": (input_dropout, 0.0),
-            "variational_dropout": (variational_dropout, 0.0),
-            "weight_dropout": (weight_dropout, 0.0),
-            "zoneout": (zoneout, 0.0),
-            "projection_size": (projection_size, None),
-            "initialization": (initialization, "orthogonal"),
-            "forget_bias": (forget_bias, None),
-            "learn_initial_state": (learn_initial_state, False),
-            "checkpoint_every": (checkpoint_every, None),
+            "bias": bias,
+            "input_dropout": input_dropout,
+            "variational_dropout": variational_dropout,
+            "weight_dropout": weight_dropout,
+            "zoneout": zoneout,
+            "projection_size": projection_size,
+            "initialization": initialization,
+            "forget_bias": forget_bias,
+            "learn_initial_state": learn_initial_state,
+            "checkpoint_every": checkpoint_every,
         }
-        check_options(type(self), {name: value for name, (value, default) in options.items() if value != default})
+        defaults = signature(Layer).parameters
+        check_options(type(self), {name: value for name, value in options.items() if value != defaults[name].default})
         self.input_size, self.hidden_size, self.reverse, self.bias = input_size, hidden_size, reverse, bias
         self.input_dropout, self.variational_dropout = input_dropout, variational_dropout
         self.weight_dropout, self.zoneout = weight_dropout, zoneout
