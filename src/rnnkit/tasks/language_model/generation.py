@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rnnkit.data.vocabulary import DOCUMENT, UNKNOWN
-from rnnkit.decoding.search import Sampling, StopStrings, row_generators, sample
+from rnnkit.decoding.search import Sampling, Step, StopStrings, row_generators, sample
 from rnnkit.errors import ConfigError
 from rnnkit.kernels import State
 from rnnkit.tasks.language_model.scoring import LONGEST_CHUNK
@@ -96,7 +96,7 @@ class _Writer:
         return text + self.stops.finish()
 
 
-def _step(model: LanguageModel):
+def _step(model: LanguageModel) -> Step[State]:
     def step(ids: Tensor, state: State) -> tuple[Tensor, State]:
         logits, state = model.network(ids[:, None], state)
         return logits[:, 0].float(), state  # (batch, vocabulary_size)
