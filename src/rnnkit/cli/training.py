@@ -121,14 +121,11 @@ def _report(result: TrainResult, common: Common) -> int:
         )
     else:
         words = "interrupted after" if result.stopped_by else "trained for"
-        title = (
-            f"{result.run}: {words} {result.steps:,} steps, {result.seconds / 60:.1f} minutes; on the validation text:"
-        )
+        title = f"{result.run}: {words} {result.steps:,} steps, {result.seconds / 60:.1f} minutes; on validation data:"
         print_metrics(result.metrics, result.baselines, title=title)
-        after = (
-            f"go on with: rnnkit train --resume {result.run}" if result.stopped_by else f"the run is in {result.run}"
-        )
-        print(f"{after} (curves in {result.run / 'curves.png'})")
+        print(f"the run is in {result.run}, its curves in {result.run / 'curves.png'}")
+        if result.stopped_by:
+            print(f"go on with: rnnkit train --resume {result.run}")
     return 128 + result.stopped_by if result.stopped_by else 0
 
 

@@ -179,4 +179,5 @@ def _tell(run: Run) -> None:
     for name, reason in run.refused.items():
         if (name, reason) not in _told:
             _told.add((name, reason))
-            _log.info("%s runs by %s: %s", run.operation, run.backend, reason)
+            level = logging.INFO if torch.is_grad_enabled() else logging.DEBUG  # it is training that takes long
+            _log.log(level, "%s runs by %s: %s", run.operation, run.backend, reason)

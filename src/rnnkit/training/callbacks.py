@@ -64,7 +64,7 @@ class ProgressBar(Callback):
             best = " (best)" if record["best"] else ""
             words = f"step {record['step']:,}  loss {record['loss']:.3f}{self.validated}{best}"
             speed = f"{record['speed']:,.0f} {self.unit}/s  {_clock(trainer.seconds_left)} left"
-            self.console.print(f"{trainer.progress:4.0%}  {words}  {speed}", highlight=False)
+            self.console.print(f"{trainer.progress:4.0%}  {words}  {speed}", highlight=False, soft_wrap=True)
 
     def on_end(self, trainer: Trainer) -> None:
         """Take the bar away."""
