@@ -128,7 +128,7 @@ def load(path: str | Path, *, device: str = "cpu") -> Task:
     """
     folder = model_folder(path)
     try:
-        task_class, tables = _read_config(folder)
+        task_class, tables = read_config(folder)
         config = merge({"model": task_class.config_class}, tables, where=str(folder / "config.toml"))["model"]
         task = task_class.load_assets(folder, config)
     except ConfigError as error:
@@ -190,14 +190,22 @@ def _runs_hint(root: Path) -> str:
     return f"; {root.parent} holds {', '.join(names)}" if names else ""
 
 
-def _read_config(folder: Path) -> tuple[type[Task], dict[str, Any]]:
+def read_config(folder: Path) -> tuple[type[Task], dict[str, Any]]:
+    """Read the config.toml of a run or model folder.
+
+    Returns:
+        The task it names, and the tables of options.
+
+    Raises:
+        CheckpointError: If the file is missing or names no task that is known.
+    """
     path = folder / "config.toml"
     if not path.is_file():
         raise CheckpointError(f"{path} is missing: the folder is damaged or not a model of rnnkit")
     tables = read_toml(path)
     name = tables.pop("task", None)
     if name not in TASKS:
-        raise CheckpointError(f"{path} names the task {name!r}; this rnnkit knows {', '.join(TASKS)}")
+        raise CheckpointError(f"{path} names the task {name!r}; expected one of {', '.join(TASKS)}")
     return TASKS[name], tables
 
 

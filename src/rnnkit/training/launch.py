@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnkit.checkpoint import Run, load, writing
+from rnnkit.checkpoint import Run, load, read_config, writing
 from rnnkit.config import merge, read_toml, to_toml
 from rnnkit.errors import CheckpointError, ConfigError
 from rnnkit.figures import training_curves
-from rnnkit.tasks import TASKS, Task, find_task
+from rnnkit.tasks import Task, find_task
 from rnnkit.training.callbacks import Callback
 from rnnkit.training.config import BUDGETS, TrainingConfig
 from rnnkit.training.machine import process_settings_kept
@@ -214,13 +214,9 @@ def _write(home: Run, task: Task, source: Source, configs: Mapping[str, Any], ex
 
 
 def _read_run_config(home: Run) -> tuple[type[Task], dict[str, Any]]:
-    path = home.folder / "config.toml"
-    tables = read_toml(path)
-    name = tables.pop("task", None)
-    if name not in TASKS:
-        raise CheckpointError(f"{path} names the task {name!r}; expected one of {', '.join(TASKS)}")
+    task_class, tables = read_config(home.folder)
     tables.pop("data", None)
-    return TASKS[name], merge(_sections(TASKS[name]), tables, where=str(path))
+    return task_class, merge(_sections(task_class), tables, where=str(home.folder / "config.toml"))
 
 
 def _run(
