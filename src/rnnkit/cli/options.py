@@ -35,7 +35,7 @@ class Machine:
     """Where to compute."""
 
     device: str = "cpu"
-    """cpu or cuda."""
+    """cpu, cuda or auto."""
     threads: int | None = None
     """Processor threads; unset is one a core."""
 

@@ -18,7 +18,7 @@ from rnnkit.training import Callback, ProgressBar, TrainingConfig, TrainResult, 
 from rnnkit.training import resume as continue_run
 
 MODEL, TRAINING = Group("Model", sort_key=2), Group("Training", sort_key=3)
-DEMO_MINUTES = 1.0
+DEMO_MINUTES = 0.5
 
 app = App(name="train", help="Train a model on your files, or --resume a run.", help_format="plaintext")
 
@@ -153,7 +153,7 @@ def demo(
 
     Args:
         task: Name of the task.
-        minutes: How long to train; 1 unless given.
+        minutes: How long to train; half a minute unless given.
         steps: Train for so many updates instead.
         run: Folder to make for the run; runs/demo-TASK unless given, which is replaced.
         common: How to report.

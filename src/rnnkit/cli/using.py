@@ -21,6 +21,7 @@ from rnnkit.decoding.search import Sampling
 from rnnkit.errors import ConfigError
 from rnnkit.tasks import LanguageModel, Task
 from rnnkit.tasks.language_model import TokenEvent
+from rnnkit.training.machine import choose_device
 
 MOST_ROWS = 100  # of a table of tokens; --json prints all
 SAMPLING = Group("Sampling", sort_key=2)
@@ -32,9 +33,7 @@ def open_model(model: Path, machine: Machine) -> Task:
         if machine.threads < 1:
             raise ConfigError(f"threads is {machine.threads}; expected at least 1")
         torch.set_num_threads(machine.threads)
-    if machine.device not in ("cpu", "cuda") or (machine.device == "cuda" and not torch.cuda.is_available()):
-        raise ConfigError(f"device is {machine.device!r}, which torch does not see here; use cpu")
-    return load(model, device=machine.device)
+    return load(model, device=choose_device(machine.device))
 
 
 def open_language_model(model: Path, machine: Machine, *, verb: str) -> LanguageModel:

@@ -16,19 +16,19 @@ BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 
-def choose_device(config: TrainingConfig) -> str:
-    """Return "cpu" or "cuda".
+def choose_device(wanted: str) -> str:
+    """Return "cpu" or "cuda", given one of them or "auto".
 
     Raises:
         ConfigError: If the device asked for is not there.
     """
-    if config.device == "auto":
+    if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if config.device == "cuda" and not torch.cuda.is_available():
+    if wanted == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device is 'cuda', but torch sees no GPU; leave it out, or use 'cpu'")
-    if config.device not in ("cpu", "cuda"):
-        raise ConfigError(f"device is {config.device!r}; expected cpu, cuda or auto")
-    return config.device
+    if wanted not in ("cpu", "cuda"):
+        raise ConfigError(f"device is {wanted!r}; expected cpu, cuda or auto")
+    return wanted
 
 
 def choose_precision(config: TrainingConfig, device: str) -> str:

@@ -58,7 +58,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.task, self.config, self.run, self.valid_data, self.callbacks = task, config, run, valid_data, callbacks
-        device = choose_device(config)
+        device = choose_device(config.device)
         self.precision, self.threads = choose_precision(config, device), set_threads(config)
         keep_freed_memory()
         # Autocast alone, not Fabric's precision, which hands the network its carried state in bfloat16.
