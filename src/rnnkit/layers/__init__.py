@@ -4,6 +4,7 @@ from rnnkit.layers.base import DiagonalLayer, GatedLayer, Layer
 from rnnkit.layers.classic import GRU, LSTM, RNN, ReluRNN
 from rnnkit.layers.dropout import DroppedEmbedding, LockedDropout
 from rnnkit.layers.options import OPTIONS
+from rnnkit.layers.softmax import AdaptiveEmbedding, AdaptiveSoftmax, default_cutoffs, linear_cross_entropy
 from rnnkit.layers.stack import Stack
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "LSTM",
     "OPTIONS",
     "RNN",
+    "AdaptiveEmbedding",
+    "AdaptiveSoftmax",
     "DiagonalLayer",
     "DroppedEmbedding",
     "GatedLayer",
@@ -19,6 +22,8 @@ __all__ = [
     "LockedDropout",
     "ReluRNN",
     "Stack",
+    "default_cutoffs",
+    "linear_cross_entropy",
 ]
 
 LAYERS: dict[str, type[Layer]] = {"rnn": RNN, "relu-rnn": ReluRNN, "lstm": LSTM, "gru": GRU}

@@ -57,6 +57,24 @@ def drop_weights(weight: Tensor, share: float, *, training: bool) -> Tensor:
     return weight * keep_mask(weight, tuple(weight.shape), share)
 
 
+def drop_symbols(vectors: Tensor, symbols: Tensor, count: int, share: float, *, training: bool) -> Tensor:
+    """Drop whole symbols, each in all its places (Gal and Ghahramani 2016).
+
+    Args:
+        vectors: (batch, time, size) of embedded symbols.
+        symbols: (batch, time), which they are.
+        count: Size of the vocabulary.
+        share: In [0, 1).
+        training: Whether to drop at all.
+
+    Returns:
+        (batch, time, size).
+    """
+    if not training or share == 0:
+        return vectors
+    return vectors * keep_mask(vectors, (count, 1), share)[symbols]
+
+
 class LockedDropout(nn.Module):
     """`locked_dropout` as a module.
 
@@ -92,8 +110,4 @@ class DroppedEmbedding(nn.Embedding):
 
     def forward(self, input: Tensor) -> Tensor:
         """Look symbols up: (batch, time) -> (batch, time, embedding_dim)."""
-        vectors = super().forward(input)
-        if not self.training or self.share == 0:
-            return vectors
-        kept = keep_mask(self.weight, (self.num_embeddings, 1), self.share)
-        return vectors * kept[input]
+        return drop_symbols(super().forward(input), input, self.num_embeddings, self.share, training=self.training)
