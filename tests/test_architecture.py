@@ -20,7 +20,8 @@ RANKS = {
     4: {"checkpoint"},
     5: {"training", "export", "inspection", "diagnose", "compare"},
     6: {"serving"},
-    7: {"cli", "__main__"},
+    7: {"cli"},
+    8: {"__main__"},
 }
 RANK_OF = {name: rank for rank, names in RANKS.items() for name in names}
 

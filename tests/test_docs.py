@@ -79,7 +79,7 @@ def run_command(command: str, folder: Path) -> None:
                 place = words.index(sign)
                 streams[name] = files.enter_context((folder / words[place + 1]).open(mode))
                 del words[place : place + 2]
-        program = [sys.executable, "-c", "import sys; from rnnkit.cli import main; sys.exit(main())", *words[1:]]
+        program = [sys.executable, "-m", "rnnkit", *words[1:]]
         done = subprocess.run(
             program, cwd=folder, stderr=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False, **streams
         )

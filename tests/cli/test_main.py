@@ -16,7 +16,7 @@ import rnnkit
 from rnnkit.cli import VERBS, main
 from rnnkit.tasks import TASKS
 
-RNNKIT = [sys.executable, "-c", "import sys; from rnnkit.cli import main; sys.exit(main())"]
+RNNKIT = [sys.executable, "-m", "rnnkit"]
 SMALL = ["--hidden-size", "16", "--embedding-size", "8", "--bptt", "16", "--batch-size", "4"]
 
 

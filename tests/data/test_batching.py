@@ -169,3 +169,36 @@ def test_a_saved_stream_is_the_same_when_loaded(tmp_path, mmap):
 def test_a_missing_stream_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="gone: the encoded text cannot be read"):
         TokenStream.load(tmp_path / "gone")
+
+
+def test_parts_give_the_rows_of_the_whole_in_order_and_keep_its_place():
+    stream = stream_of([30, 7, 41, 3])
+    whole = Lanes(stream, batch=6, time=5, seed=3, fresh_share=0.3)
+    parts = [Lanes(stream, batch=6, time=5, seed=3, fresh_share=0.3, part=(number, 3)) for number in range(3)]
+    for _ in range(12):
+        expected, found = whole.next_chunk(), [part.next_chunk() for part in parts]
+        for name in ("inputs", "targets", "fresh"):
+            rows = [list(row) for chunk in found for row in np.atleast_2d(getattr(chunk, name).T).T]
+            wanted = [list(row) for row in np.atleast_2d(getattr(expected, name).T).T]
+            padding = -1 if name == "targets" else 0  # a part is as wide as its own longest row
+            assert [row + [padding] * (len(wanted[0]) - len(row)) for row in rows] == wanted
+        assert all(part.state_dict() == whole.state_dict() for part in parts)
+
+
+def test_lanes_that_cannot_be_shared_evenly_are_refused():
+    with pytest.raises(ConfigError, match="5 sequences side by side cannot be shared by 2 processes"):
+        Lanes(stream_of([100]), batch=5, time=5, seed=0, part=(0, 2))
+
+
+def test_a_share_of_the_rows_begins_anew_at_random_and_again_the_same():
+    stream = stream_of([100_000])
+    lanes = Lanes(stream, batch=1000, time=5, seed=0, fresh_share=0.02)
+    lanes.next_chunk()  # all rows are fresh
+    counts = [int(lanes.next_chunk().fresh.sum()) for _ in range(10)]
+    assert 150 <= sum(counts) <= 250  # 200 expected, 3.6 standard deviations either way
+    assert len(set(counts)) > 1
+    state, following = lanes.state_dict(), lanes.next_chunk()
+    again = Lanes(stream, batch=1000, time=5, seed=0, fresh_share=0.02)
+    again.load_state_dict(state)
+    assert again.next_chunk().fresh.tolist() == following.fresh.tolist()
+    assert not Lanes(stream, batch=1000, time=5, seed=0)._anew().any()

@@ -179,10 +179,10 @@ def test_a_quick_score_draws_no_random_number_and_keeps_the_mode(name: str, trai
     for mode in (True, False):
         model.network.train(mode)
         before = torch.get_rng_state()
-        first = model.quick_score(model.network, data)
+        first = model.quick_score(data)
         assert torch.equal(torch.get_rng_state(), before)
         assert model.network.training is mode
-        assert model.quick_score(model.network, data) == first
+        assert model.quick_score(data) == first
 
 
 @every_task

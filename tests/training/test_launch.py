@@ -47,6 +47,47 @@ def stopped(tiny_text: Path, tmp_path: Path) -> Path:
     return train("lm", tiny_text, run=tmp_path / "stopped", steps=20, callbacks=[StopAt()], **FAST).run
 
 
+# Go on from another model
+
+
+def test_going_on_from_a_model_begins_where_it_is_and_grows_its_vocabulary(finished: Path, tmp_path: Path):
+    before = rnnkit.load(finished)
+    assert isinstance(before, LanguageModel)
+    other = tmp_path / "other.txt"
+    other.write_text("the caf\u00e9 \u20ac \u20ac is open. " * 60)
+    result = train("lm", other, run=tmp_path / "on", start=finished, steps=1, learning_rate=1e-9, device="cpu")
+    after = result.model
+    assert isinstance(after, LanguageModel)
+    assert after.config == before.config
+    known, size = before.vocabulary.size, after.vocabulary.size
+    assert size - known == len({*other.read_text()} - {before.vocabulary.piece(i) for i in range(known)} - {" "})
+    assert after.vocabulary.encode("the").tolist() == before.vocabulary.encode("the").tolist()
+    rows = [model.network.state_dict()["embedding.weight"] for model in (before, after)]
+    assert torch.allclose(rows[0], rows[1][:known], atol=1e-6)
+    assert torch.allclose(rows[1][known:], rows[0][2:].mean(0), atol=1e-6)
+    assert read_toml(result.run / "config.toml")["data"]["start"] == str(finished)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hidden_size": 9}, r"is \(36, 6\) here and \(32, 6\) in the model to go on from"),
+        ({"vocabulary": "byte"}, "vocabulary is 'byte'; expected 'character', as the model"),
+    ],
+)
+def test_options_that_do_not_fit_the_model_to_go_on_from_are_refused(
+    options: dict[str, Any], message: str, finished: Path, tiny_text: Path, tmp_path: Path
+):
+    with pytest.raises(ConfigError, match=message):
+        train("lm", tiny_text, run=tmp_path / "on", start=finished, steps=1, **options)
+    assert not (tmp_path / "on" / "config.toml").exists()
+
+
+def test_a_missing_model_to_go_on_from_is_named(tiny_text: Path, tmp_path: Path):
+    with pytest.raises(CheckpointError, match="nowhere: there is no such folder"):
+        train("lm", tiny_text, run=tmp_path / "on", start=tmp_path / "nowhere", steps=1)
+
+
 # Begin and go on
 
 

@@ -10,7 +10,7 @@ from torch.optim import SGD, AdamW
 from rnnkit.tasks.language_model import LanguageModelConfig
 from rnnkit.tasks.language_model.network import LanguageNetwork
 from rnnkit.training import TrainingConfig
-from rnnkit.training.optimizers import learning_rate, make_optimizer
+from rnnkit.training.optimizers import learning_rate, make_optimizer, set_learning_rates
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,29 @@ def test_the_config_names_the_optimiser_and_its_numbers():
     sgd = make_optimizer(network, TrainingConfig(steps=1, optimizer="sgd", momentum=0.7))
     assert isinstance(sgd, SGD)
     assert sgd.param_groups[0]["momentum"] == 0.7
+
+
+def rates(config: TrainingConfig, progress: float) -> dict[str, float]:
+    """Map each parameter of a network of two layers to its learning rate."""
+    network = LanguageNetwork(9, LanguageModelConfig(hidden_size=4, embedding_size=3, num_layers=2))
+    optimizer = make_optimizer(network, config, depths=[network.embedding, *network.stack.layers])
+    set_learning_rates(optimizer, config, progress)
+    found = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    return {name: found[id(parameter)] for name, parameter in network.named_parameters()}
+
+
+def test_lower_layers_learn_at_lower_rates():
+    config = TrainingConfig(steps=1, learning_rate=0.8, schedule="constant", warmup_share=0.0, rate_decay=0.5)
+    found = rates(config, 0.1)
+    names = ("output_bias", "stack.layers.1.0.weight_hh", "stack.layers.0.0.weight_hh", "embedding.weight")
+    matching = [next(rate for name, rate in found.items() if name.startswith(wanted)) for wanted in names]
+    assert matching == pytest.approx([0.8, 0.4, 0.2, 0.1])
+
+
+def test_layers_unfreeze_one_after_another_from_the_top():
+    config = TrainingConfig(steps=1, learning_rate=0.8, schedule="constant", warmup_share=0.0, unfreeze_share=0.6)
+    learning = [sum(rate > 0 for rate in rates(config, progress).values()) for progress in (0.0, 0.21, 0.41, 0.61)]
+    assert learning == sorted(set(learning))  # each time more of them
+    assert rates(config, 0.0)["output_bias"] == 0.8
+    assert rates(config, 0.59)["embedding.weight"] == 0.0
+    assert set(rates(config, 0.6).values()) == {0.8}

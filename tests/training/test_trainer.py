@@ -64,7 +64,7 @@ class Poisoned(Trainer):
     def train_step(self) -> None:
         if self.step == self.good:
             with torch.no_grad():
-                next(self.network.parameters()).flatten()[0] = math.nan
+                next(self.task.network.parameters()).flatten()[0] = math.nan
         super().train_step()
 
 
@@ -79,6 +79,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
         "network": trainer.task.network.state_dict(),
         "optimizer": {f"{i}.{k}": v for i, values in optimizer.items() for k, v in values.items()},
         "carry": dict(enumerate(trainer.carry or ())),
+        "average": dict(trainer.average.values),
         "random": {"cpu": torch.get_rng_state()},
         "place": trainer.batches.state_dict(),
         "counts": (trainer.step, trainer.validated, trainer.plateaus, trainer.since_best, trainer.best),
@@ -105,6 +106,17 @@ RUNS: dict[str, dict[str, Any]] = {
     "sgd": {"steps": 20, "optimizer": "sgd", "learning_rate": 0.5, "clip_value": 0.1, "weight_decay": 0.01},
     "two layers": {"steps": 20, "model": {"num_layers": 2, "layer": "gru", "learn_initial_state": True}},
     "smoothing": {"steps": 20, "label_smoothing": 0.1, "schedule": "cosine"},
+    "exponential average": {"steps": 20, "averaging": "ema", "average_decay": 0.9},
+    "triggered average": {
+        "steps": 20,
+        "optimizer": "sgd",
+        "learning_rate": 3.0,
+        "averaging": "triggered",
+        "trigger_patience": 2,
+        "validations": 20,
+    },
+    "unfreezing": {"steps": 20, "rate_decay": 0.4, "unfreeze_share": 0.5, "model": {"num_layers": 2}},
+    "penalties": {"steps": 20, "model": {"activation_penalty": 2.0, "change_penalty": 1.0}},
 }
 
 
@@ -127,6 +139,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(name: str, make_t
     assert_same(state_of(second), expected)
     if name == "plateau":
         assert second.plateaus > 0
+    if name == "triggered average":
+        assert second.average.count > 3
     weights = [load(run.model).network.state_dict() for run in (whole.run, second.run)]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
@@ -148,7 +162,7 @@ class Frozen(Trainer):
 
     def _clip(self, count: int) -> float:
         norm = super()._clip(count)
-        self.gradients = [p.grad.clone() for p in self.network.parameters() if p.grad is not None]
+        self.gradients = [p.grad.clone() for p in self.task.network.parameters() if p.grad is not None]
         return norm
 
 
@@ -156,7 +170,7 @@ def mean_gradients(trainer: Trainer, batches: int) -> list[Tensor]:
     """Differentiate the mean loss over all valid targets of the first batches at once."""
     task, carry, total, count = trainer.task, None, torch.zeros(()), 0
     for _ in range(batches):
-        loss = task.loss(task.network, trainer.batches.next_chunk(), carry, label_smoothing=0.0)
+        loss = task.loss(trainer.batches.next_chunk(), carry, label_smoothing=0.0)
         total, count, carry = total + loss.total, count + loss.count, loss.carry
     return list(torch.autograd.grad(total / count, list(task.network.parameters())))
 
@@ -168,8 +182,6 @@ PLAIN = {"model": {"dropout": 0.0}, "clip_norm": None}
 def test_accumulated_gradients_are_those_of_the_mean_over_all_valid_targets(accumulate: int, make_trainer: MakeTrainer):
     trainer = make_trainer("in parts", steps=1, accumulate=accumulate, trainer_class=Frozen, **PLAIN)
     whole = make_trainer("whole", steps=1, **PLAIN)
-    for one in (trainer, whole):
-        one.network.eval()  # no row begins anew at random
     trainer.train_step()
     for found, wanted in zip(trainer.gradients, mean_gradients(whole, accumulate), strict=True):
         assert torch.allclose(found, wanted, rtol=1e-5, atol=1e-7)
@@ -209,7 +221,7 @@ def test_clip_value_cuts_every_entry(make_trainer: MakeTrainer):
 
 def test_label_smoothing_raises_the_loss_that_is_trained_and_not_the_one_validated(make_trainer: MakeTrainer):
     sharp, smooth = make_trainer("sharp", steps=1), make_trainer("smooth", steps=1, label_smoothing=0.5)
-    before = [one.task.quick_score(one.network, one.valid_data) for one in (sharp, smooth)]
+    before = [one.task.quick_score(one.valid_data) for one in (sharp, smooth)]
     assert before[0] == before[1]
     sharp.fit()
     smooth.fit()
@@ -264,7 +276,7 @@ def test_there_are_as_many_validations_as_asked_for(
     monkeypatch.setattr(trainer, "_accumulate", lambda: (1.0, 1))
     monkeypatch.setattr(trainer, "_clip", lambda count: 1.0)
     monkeypatch.setattr(trainer, "save_checkpoint", lambda finished: None)
-    monkeypatch.setattr(trainer.task, "quick_score", lambda network, data: 1.0)
+    monkeypatch.setattr(trainer.task, "quick_score", lambda data: 1.0)
     trainer.fit()
     assert len(recorder.validations) == min(steps, validations)
     assert recorder.validations[-1]["step"] == steps
@@ -326,7 +338,7 @@ def test_a_run_that_diverges_at_once_still_has_a_checkpoint(make_trainer: MakeTr
 
 def test_a_validation_that_is_no_number_stops_the_run(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch):
     trainer = make_trainer(steps=20)
-    monkeypatch.setattr(trainer.task, "quick_score", lambda network, data: math.inf)
+    monkeypatch.setattr(trainer.task, "quick_score", lambda data: math.inf)
     with pytest.raises(RunError, match="validation gives inf at step 2"):
         trainer.fit()
     assert not trainer.run.model.exists()
@@ -432,12 +444,12 @@ def test_the_log_has_a_line_for_each_stretch_and_validation(make_trainer: MakeTr
         ("train", 5), ("validation", 5), ("train", 10), ("validation", 10),
     ]  # fmt: skip
     place = {"kind", "step", "seconds", "epoch"}
-    measured = {"loss", "gradient_norm", "clipped_share", "speed", "learning_rate"}
+    measured = {"loss", "gradient_norm", "clipped_share", "speed", "learning_rate", "memory_mb"}
     assert all(record.keys() == place | measured for record in records[::2])
     assert all(record.keys() == place | {"nats", "best"} for record in records[1::2])
     assert [record["seconds"] for record in records] == sorted(record["seconds"] for record in records)
     assert recorder.logs == records[::2]
-    assert records[-1]["nats"] == pytest.approx(trainer.task.quick_score(trainer.network, trainer.valid_data))
+    assert records[-1]["nats"] == pytest.approx(trainer.task.quick_score(trainer.valid_data))
 
 
 def test_the_model_kept_is_the_best_validated_one(make_trainer: MakeTrainer):
@@ -449,7 +461,7 @@ def test_the_model_kept_is_the_best_validated_one(make_trainer: MakeTrainer):
     assert trainer.best == min(values)
     model = load(trainer.run.folder)
     assert isinstance(model, LanguageModel)
-    assert model.quick_score(model.network, trainer.valid_data) == pytest.approx(min(values), rel=1e-6)
+    assert model.quick_score(trainer.valid_data) == pytest.approx(min(values), rel=1e-6)
 
 
 def test_bfloat16_is_not_announced_by_the_library_below(make_trainer: MakeTrainer, capfd: pytest.CaptureFixture[str]):

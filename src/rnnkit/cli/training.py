@@ -16,9 +16,25 @@ from rnnkit.errors import ConfigError
 from rnnkit.tasks import TASKS, Task, find_task
 from rnnkit.training import Callback, ProgressBar, TrainingConfig, TrainResult, train
 from rnnkit.training import resume as continue_run
+from rnnkit.training.processes import first_process
 
 MODEL, TRAINING = Group("Model", sort_key=2), Group("Training", sort_key=3)
 DEMO_MINUTES = 0.5
+
+TRAIN_HELP = """Train a {task} on your files.
+
+Args:
+    data: Files or folders to train on.
+    valid: Files to validate on; without any, some of the data is kept for it.
+    run: Folder to make for the run; runs/ and the file's name unless given.
+    overwrite: Replace a run that is already there.
+    config: A TOML file of options, as `rnnkit config {task}` prints it; options given here override it.
+    start: A run or model folder to go on from: its options, its vocabulary (kept or grown) and its weights.
+    resume: Go on with a run instead.
+    model: The model's options.
+    training: The training's options.
+    common: How to report.
+"""
 
 app = App(name="train", help="Train a model on your files, or --resume a run.", help_format="plaintext")
 
@@ -45,7 +61,7 @@ def resume_run(
 
 
 def _watchers(common: Common) -> tuple[Callback, ...]:
-    return () if common.quiet else (ProgressBar(),)
+    return () if common.quiet or not first_process() else (ProgressBar(),)
 
 
 def make_command(task: type[Task]) -> Callable[..., int]:
@@ -59,6 +75,7 @@ def make_command(task: type[Task]) -> Callable[..., int]:
         run: Path | None = None,
         overwrite: bool = False,
         config: Path | None = None,
+        start: Path | None = None,
         resume: Path | None = None,
         model: Any = None,
         training: Any = None,
@@ -67,35 +84,24 @@ def make_command(task: type[Task]) -> Callable[..., int]:
         if resume is not None:
             raise ConfigError(f"--resume {resume} goes without task and data: rnnkit train --resume {resume}")
         options = {**(given(model) if model else {}), **(given(training) if training else {})}
-        files = [str(path) for path in data]
         result = train(
             task.name,
-            files,
-            valid=None if valid is None else [str(path) for path in valid],
+            data,
+            valid=valid,
             run=run,
             overwrite=overwrite,
             config=config,
+            start=start,
             callbacks=_watchers(common),
             **options,
         )
         return _report(result, common)
 
-    command.__doc__ = f"""Train a {task.name} on your files.
-
-    Args:
-        data: Files or folders to train on.
-        valid: Files to validate on; without any, some of the data is kept for it.
-        run: Folder to make for the run; runs/ and the file's name unless given.
-        overwrite: Replace a run that is already there.
-        config: A TOML file of options, as `rnnkit config {task.name}` prints it; options given here override it.
-        resume: Go on with a run instead.
-        model: The model's options.
-        training: The training's options.
-        common: How to report.
-    """
+    command.__doc__ = TRAIN_HELP.format(task=task.name)
     command.__annotations__ |= {
         "model": Annotated[partial(task.config_class) | None, Parameter(name="*", group=MODEL)],
         "training": Annotated[partial(TrainingConfig) | None, Parameter(name="*", group=TRAINING)],
+        "start": Annotated[Path | None, Parameter(name="--from")],
         "overwrite": Annotated[bool, Parameter(negative=())],
     }
     return command
@@ -106,6 +112,8 @@ for _task in TASKS.values():
 
 
 def _report(result: TrainResult, common: Common) -> int:
+    if not first_process():
+        return 0  # the first one reports, and its exit code counts
     if common.json:
         print_json(
             {

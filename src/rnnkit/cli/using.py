@@ -13,7 +13,7 @@ import torch
 from cyclopts import Group, Parameter
 from rich.markup import escape
 
-from rnnkit.checkpoint import load, load_baseline
+from rnnkit.checkpoint import Run, load, load_baseline
 from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, arriving_text, given_text
 from rnnkit.cli.output import bar, print_json, print_metrics, print_rows
 from rnnkit.config import build, given, partial
@@ -45,13 +45,24 @@ def open_language_model(model: Path, machine: Machine, *, verb: str) -> Language
 
 
 def evaluate(
-    model: Path, data: list[Path] | None = None, /, *, common: Common = AS_TABLES, machine: Machine = ANY_MACHINE
+    model: Path,
+    data: list[Path] | None = None,
+    /,
+    *,
+    cache: Annotated[bool, Parameter(negative=())] = False,
+    dynamic: Annotated[bool, Parameter(negative=())] = False,
+    ngram: Annotated[bool, Parameter(negative=())] = False,
+    common: Common = AS_TABLES,
+    machine: Machine = ANY_MACHINE,
 ) -> None:
     """Measure a model, the trivial baseline beside it.
 
     Args:
         model: A run or model folder.
         data: Files or folders; without any, the run's own validation data.
+        cache: Of a language model: mix in what followed like moments of the last 2,000 tokens.
+        dynamic: Of a language model: let the weights go on learning from the text as it is read.
+        ngram: Of a language model: mix in the n-gram of its run.
         common: How to report.
         machine: Where to compute.
     """
@@ -66,9 +77,13 @@ def evaluate(
         examples, name = task.load_data(folder), "its validation data"
     began = time.perf_counter()
     metrics = task.score(examples)
-    seconds = time.perf_counter() - began
     baseline = load_baseline(task, model)
     baselines = {task.baseline_name: task.score_baseline(baseline, examples)} if baseline is not None else {}
+    adaptation = {}
+    if cache or dynamic or ngram:
+        baselines = {"static": metrics, **baselines}
+        metrics, adaptation = _score_adapting(task, examples, Run(model), cache=cache, dynamic=dynamic, ngram=ngram)
+    seconds = time.perf_counter() - began
     if common.json:
         print_json(
             {
@@ -78,10 +93,39 @@ def evaluate(
                 "metrics": metrics,
                 "baselines": baselines,
                 "seconds": seconds,
+                **({"adaptation": adaptation} if adaptation else {}),
             }
         )
     else:
         print_metrics(metrics, baselines, title=f"{model} on {name} ({seconds:.1f} s)")
+        if adaptation:
+            words = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in adaptation.items())
+            print(f"tuned on the run's validation data: {words}")
+
+
+def _score_adapting(
+    task: Task, examples: Any, run: Run, *, cache: bool, dynamic: bool, ngram: bool
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the metrics and the constants that the run's validation data chose."""
+    if not isinstance(task, LanguageModel):
+        raise ConfigError(
+            f"--cache, --dynamic and --ngram are for a language-model; {run.folder} is a {task.name} model"
+        )
+    if not (run.tokens / "valid").is_dir():
+        raise ConfigError(
+            f"{run.folder} is no run with its data, on which --cache, --dynamic and --ngram are tuned; "
+            "expected the run's folder"
+        )
+    metrics, scored = task.score_adapting(
+        examples,
+        valid=task.load_data(run.tokens / "valid"),
+        train=task.load_data(run.tokens / "train") if dynamic else None,
+        cache=cache,
+        ngram=load_baseline(task, run.folder) if ngram else None,
+    )
+    constants = {"cache_sharpness": scored.adaptation.sharpness, "dynamic_rate": scored.adaptation.rate}
+    chosen = {name: value for name, value in constants.items() if value is not None}
+    return metrics, chosen | {f"weight_of_{name}": weight for name, weight in scored.weights.items()}
 
 
 def predict(

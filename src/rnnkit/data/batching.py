@@ -89,18 +89,22 @@ class Lanes:
     once, except that each epoch after the first skips 0 to time - 1 tokens at the start, so that the borders of the
     chunks (over which no gradient flows) move (Merity et al. 2018 vary the chunk length to the same end).
 
+    Several processes share the lanes: each lays all of them out, gives its own, and keeps the same place.
+
     Args:
         stream: At least one token.
         batch: Lanes; reduced if the stream has fewer than 2 tokens for each.
         time: The most targets of a row in a chunk.
-        seed: Of the skips.
+        seed: Of the skips and of the rows that begin anew.
+        fresh_share: Share of the rows of a chunk that begin with fresh state at random, in [0, 1).
+        part: Number of this process, from 0, and how many there are; each gives as many lanes, in order.
 
     Attributes:
-        batch: Lanes in use.
+        batch: Lanes in use, of all parts.
         epoch: Whole epochs finished: it grows with the epoch's last chunk.
 
     Raises:
-        ConfigError: If `batch` or `time` is below 1.
+        ConfigError: If `batch` or `time` is below 1, or the lanes cannot be shared evenly.
         DataError: If the stream is empty.
 
     Example:
@@ -112,15 +116,29 @@ class Lanes:
 
     _position: np.ndarray
 
-    def __init__(self, stream: TokenStream, *, batch: int, time: int, seed: int) -> None:
+    def __init__(
+        self,
+        stream: TokenStream,
+        *,
+        batch: int,
+        time: int,
+        seed: int,
+        fresh_share: float = 0.0,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
         if batch < 1 or time < 1:
             raise ConfigError(f"batch is {batch} and time {time}; expected 1 or more of both.")
         if not len(stream.tokens):
             raise DataError("the text encodes to no token; expected at least one to train on.")
         self.stream = stream
         self.batch = max(1, min(batch, len(stream.tokens) // 2))
-        self.time = time
-        self.seed = seed
+        self.time, self.seed, self.fresh_share = time, seed, fresh_share
+        number, parts = part
+        if self.batch % parts:
+            raise ConfigError(f"{self.batch} sequences side by side cannot be shared by {parts} processes evenly.")
+        share = self.batch // parts
+        self._own = slice(number * share, (number + 1) * share)
+        self._chunks = 0
         self._document_ends = np.append(stream.starts, len(stream.tokens))  # [i]: the first end after i starts
         self._begin(0)
 
@@ -142,9 +160,10 @@ class Lanes:
         return int(np.add.reduceat(chunks, np.searchsorted(borders, self._lane_starts)).max())
 
     def next_chunk(self) -> Chunk:
-        """Return the next chunk, at most (batch, time), running on into the next epoch for ever."""
+        """Return the next chunk, at most (batch / parts, time), running on into the next epoch for ever."""
         ends, boundary = self._segment_ends()
         counts = np.minimum(ends + boundary - self._position, self.time)  # (batch,)
+        self._chunks += 1
         chunk = self._chunk(counts, ends=np.where(boundary, ends, -1))
         done = self._position + counts >= ends + boundary
         self._position = np.where(done, ends, self._position + counts)
@@ -158,6 +177,7 @@ class Lanes:
         return {
             **self._identity(),
             "epoch": self.epoch,
+            "chunks": self._chunks,
             "position": self._position.tolist(),
             "fresh": self._fresh.tolist(),
         }
@@ -175,6 +195,7 @@ class Lanes:
                     "expected the same: start a new run."
                 )
         self._begin(state["epoch"])
+        self._chunks = state["chunks"]
         self._position = np.array(state["position"], dtype=np.int64)
         self._fresh = np.array(state["fresh"], dtype=bool)
 
@@ -207,16 +228,24 @@ class Lanes:
         return np.minimum(document_ends, self._lane_ends), boundary
 
     def _chunk(self, counts: np.ndarray, *, ends: np.ndarray) -> Chunk:
-        width = int(counts.max())
-        index = self._position[:, None] + np.arange(width)  # (batch, time)
-        valid = np.arange(width) < counts[:, None]
+        own = self._own
+        width = max(1, int(counts[own].max()))  # this part's lanes may be at their ends before the others'
+        index = self._position[own, None] + np.arange(width)  # (batch / parts, time)
+        valid = np.arange(width) < counts[own, None]
         tokens = self.stream.tokens
         last = len(tokens) - 1
-        following = np.where(index == ends[:, None], DOCUMENT, tokens[np.minimum(index, last)])
+        following = np.where(index == ends[own, None], DOCUMENT, tokens[np.minimum(index, last)])
         targets = np.where(valid, following, PADDING).astype(np.int64)
         inputs = np.where(valid, tokens[np.clip(index - 1, 0, last)], DOCUMENT).astype(np.int64)
-        inputs[self._fresh & self._at_start(), 0] = DOCUMENT
-        return Chunk(inputs, targets, self._fresh & (counts > 0))
+        inputs[(self._fresh & self._at_start())[own], 0] = DOCUMENT
+        fresh = (self._fresh & (counts > 0)) | self._anew()
+        return Chunk(inputs, targets, fresh[own])
+
+    def _anew(self) -> np.ndarray:
+        """Draw the rows that begin with fresh state though their text goes on: the same for every part and resume."""
+        if not self.fresh_share:
+            return np.zeros(self.batch, dtype=bool)
+        return np.random.default_rng((self.seed, self._chunks, 1)).random(self.batch) < self.fresh_share
 
     def _at_start(self) -> np.ndarray:
         starts = self.stream.starts

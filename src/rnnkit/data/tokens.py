@@ -104,6 +104,20 @@ class Vocabulary(ABC):
     def build(cls, texts: Sequence[str], *, size: int | None, minimum_count: int) -> Self:
         """Learn a vocabulary; see `build_vocabulary`."""
 
+    def grown(self, texts: Sequence[str], *, size: int | None, minimum_count: int) -> Self:
+        """Return this vocabulary with what new texts hold and it lacks at its end; one that spells any text stays.
+
+        Args:
+            texts: New training documents.
+            size: The most ids, or None.
+            minimum_count: What occurs less often in them is left out.
+
+        Returns:
+            A vocabulary in which every id means what it meant.
+        """
+        del texts, size, minimum_count
+        return self
+
     @abstractmethod
     def encode(self, text: str) -> np.ndarray:
         """Return the ids of `text`, (tokens,) int32."""

@@ -73,6 +73,11 @@ class CharacterVocabulary(Vocabulary):
     def size(self) -> int:
         return len(SPECIAL_PIECES) + len(self.characters)
 
+    def grown(self, texts: Sequence[str], *, size: int | None, minimum_count: int) -> Self:
+        """Add the characters of `texts` that are new."""
+        counts = character_counts(texts)
+        return type(self)("".join(_with_new(self.characters, counts, size=size, minimum_count=minimum_count)))
+
     @cached_property
     def _ids(self) -> np.ndarray:
         ids = np.full(sys.maxunicode + 1, UNKNOWN, dtype=np.int32)
@@ -162,13 +167,21 @@ class WordVocabulary(Vocabulary):
             raise ConfigError(f"word_split is {split!r}; expected 'auto', 'whitespace' or 'punctuation'.")
         if split == "auto":
             split = "whitespace" if is_tokenised(texts) else "punctuation"
-        empty = cls((), split=split)
+        counts = cls((), split=split)._counts(texts)
+        return cls(_most_frequent(counts, size=size, minimum_count=minimum_count), split=split)
+
+    def grown(self, texts: Sequence[str], *, size: int | None, minimum_count: int) -> Self:
+        """Add the words of `texts` that are new."""
+        words = _with_new(self.words, self._counts(texts), size=size, minimum_count=minimum_count)
+        return type(self)(words, split=self.split)
+
+    def _counts(self, texts: Sequence[str]) -> Counter[str]:
         counts: Counter[str] = Counter()
         for text in texts:
-            for block in blocks(empty, text):
-                counts.update(empty._pattern.findall(block))
+            for block in blocks(self, text):
+                counts.update(self._pattern.findall(block))
         del counts[SPECIAL_PIECES[UNKNOWN]]
-        return cls(_most_frequent(counts, size=size, minimum_count=minimum_count), split=split)
+        return counts
 
     @property
     def size(self) -> int:
@@ -306,6 +319,15 @@ def _most_frequent(counts: Mapping[str, int], *, size: int | None, minimum_count
     if not kept:
         raise ConfigError(f"nothing occurs {minimum_count} times; expected training text, or a smaller minimum_count.")
     return kept if size is None else kept[: size - len(SPECIAL_PIECES)]
+
+
+def _with_new(known: Sequence[str], counts: Mapping[str, int], *, size: int | None, minimum_count: int) -> list[str]:
+    """Return the known items, and after them the new ones, the most frequent first."""
+    held = set(known)
+    new = [item for item, count in counts.items() if count >= minimum_count and item not in held]
+    new.sort(key=lambda item: (-counts[item], item))
+    room = None if size is None else max(0, size - len(SPECIAL_PIECES) - len(held))
+    return [*known, *new[:room]]
 
 
 @cache

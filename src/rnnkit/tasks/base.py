@@ -22,7 +22,9 @@ class Loss:
     """Scalar, nats."""
     count: int
     carry: State | None = None
-    """State for the next batch, detached, where batches continue one another."""
+    """State for the next batch, detached, where batches continue one another: (batch, size) each."""
+    penalty: Tensor | None = None
+    """Scalar, times `count`: what training lowers besides, and does not report as loss."""
 
 
 class Data(Protocol):
@@ -84,8 +86,12 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def prepare(cls, examples: Any, config: Any) -> Self:
-        """Fit vocabulary and normalisers on training examples, and draw a network."""
+    def prepare(cls, examples: Any, config: Any, *, start: Any = None) -> Self:
+        """Fit vocabulary and normalisers on training examples, and draw a network, or go on from a trained task.
+
+        Raises:
+            ConfigError: If the config does not fit the task to go on from.
+        """
 
     @abstractmethod
     def notes(self) -> list[str]:
@@ -101,15 +107,19 @@ class Task(ABC):
         """Read what `Data.save` wrote."""
 
     @abstractmethod
-    def batches(self, data: Any, *, batch_size: int, seed: int) -> Batches:
-        """Lay data out for training."""
+    def batches(self, data: Any, *, batch_size: int, seed: int, part: tuple[int, int] = (0, 1)) -> Batches:
+        """Lay data out for training; `part` is the number of this process, from 0, and how many share a batch."""
 
     @abstractmethod
-    def loss(self, network: nn.Module, batch: Any, carry: State | None, *, label_smoothing: float) -> Loss:
-        """Compute the training loss of a batch by `network` (this task's, perhaps wrapped)."""
+    def loss(self, batch: Any, carry: State | None, *, label_smoothing: float) -> Loss:
+        """Compute the training loss of a batch."""
 
     @abstractmethod
-    def quick_score(self, network: nn.Module, data: Any) -> float:
+    def depths(self) -> list[nn.Module]:
+        """Return the parts of the network from the input up, for learning rates that differ; the rest is at the top."""
+
+    @abstractmethod
+    def quick_score(self, data: Any) -> float:
         """Estimate the objective on validation data in a moment, for curves and for choosing the best state."""
 
     @abstractmethod

@@ -44,6 +44,18 @@ class TrainingConfig:
     """Cut every entry of the gradient at this size; unset does not."""
     label_smoothing: float = 0.0
     """Share of the target's probability spread over the vocabulary in the training loss."""
+    averaging: Literal["ema", "triggered"] | None = None
+    """Validate and keep an average of the weights: ema, an exponential one, or triggered, their plain mean from where
+    validation stops falling (NT-ASGD with sgd, Merity et al. 2018); none keeps the weights themselves."""
+    average_decay: float = 0.999
+    """Of the exponential average."""
+    trigger_patience: int = 5
+    """A triggered average begins when a validation is no better than the best one up to so many before."""
+    rate_decay: float = 1.0
+    """A layer's learning rate is that of the layer above it times this; Howard and Ruder 2018 take 0.38 to go on from
+    another model."""
+    unfreeze_share: float = 0.0
+    """Share of the run over which the layers begin to learn, one after another from the top; 0 starts all at once."""
     accumulate: int = 1
     """Batches added up for one update."""
     validations: int = 10
@@ -56,6 +68,8 @@ class TrainingConfig:
     """Of the weights, the dropout and the order of the data."""
     device: str = "auto"
     """cpu, cuda, or auto."""
+    devices: int = 1
+    """Processes that share each batch, a GPU or a part of the processor each."""
     threads: int | None = None
     """Processor threads; unset is one a core."""
 
@@ -65,13 +79,18 @@ class TrainingConfig:
         if len(budgets) > 1:
             raise ConfigError(f"{' and '.join(budgets)} are both given; expected one of {', '.join(BUDGETS)}")
         sizes = ("batch_size", "learning_rate", "clip_norm", "clip_value", "accumulate", "validations", "patience")
-        for name in (*BUDGETS, *sizes, "threads"):
+        counts = ("threads", "devices", "trigger_patience")
+        for name in (*BUDGETS, *sizes, *counts):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value}; expected a number above 0")
-        for name in ("warmup_share", "label_smoothing", "beta2", "momentum"):
+        for name in ("warmup_share", "label_smoothing", "beta2", "momentum", "average_decay", "unfreeze_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a share in [0, 1)")
+        if not 0 < self.rate_decay <= 1:
+            raise ConfigError(f"rate_decay is {self.rate_decay}; expected more than 0, up to 1")
+        if self.batch_size % self.devices:
+            raise ConfigError(f"batch_size is {self.batch_size}; expected a multiple of devices, {self.devices}")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}; expected 0 or more, below 2**63")
         if self.weight_decay < 0:

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from rnnkit.checkpoint import Run, load, read_config, writing
 from rnnkit.config import merge, read_toml, to_toml
-from rnnkit.errors import CheckpointError, ConfigError
+from rnnkit.errors import CheckpointError, ConfigError, RnnkitError
 from rnnkit.figures import training_curves
 from rnnkit.tasks import Task, find_task
 from rnnkit.training.callbacks import Callback
 from rnnkit.training.config import BUDGETS, TrainingConfig
 from rnnkit.training.machine import process_settings_kept
+from rnnkit.training.processes import first_process, losses_reported, make_fabric
 from rnnkit.training.trainer import Trainer
 
 _log = logging.getLogger("rnnkit.training")
@@ -33,7 +35,7 @@ class TrainResult:
     """The best validated state, in eval mode."""
     run: Path
     metrics: dict[str, float]
-    """On the validation data, exact."""
+    """On the validation data, exact; with several processes the first one has them."""
     baselines: dict[str, dict[str, float]]
     seconds: float
     """Wall time of training with its validation."""
@@ -52,6 +54,8 @@ class Source:
     """Files and folders."""
     valid: tuple[str, ...] = ()
     """Files to validate on; empty where some of the data was cut off for it."""
+    start: str | None = None
+    """The model that training went on from."""
 
 
 def train(
@@ -62,6 +66,7 @@ def train(
     run: str | Path | None = None,
     overwrite: bool = False,
     config: str | Path | None = None,
+    start: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     **options: Any,
 ) -> TrainResult:
@@ -76,6 +81,8 @@ def train(
         run: Folder to make; None is `runs/<file stem>`.
         overwrite: Replace a run that is already there.
         config: A TOML file of options.
+        start: A run or model folder to go on from: its options are the defaults, its vocabulary is kept or grown, its
+            weights are where training begins.
         callbacks: Watch the run.
         **options: Options of the task or of training (`rnnkit config TASK` lists them); they override the file's.
 
@@ -83,7 +90,8 @@ def train(
         The model and its metrics beside the baseline's.
 
     Raises:
-        ConfigError: If an option is unknown or out of range, or the run exists.
+        ConfigError: If an option is unknown or out of range, does not fit `start`, or the run exists.
+        CheckpointError: If `start` cannot be read.
         DataError: If a file cannot be used.
         RunError: If training diverges or the disk is full; the last good checkpoint is kept.
 
@@ -96,22 +104,28 @@ def train(
         20
     """
     task_class = find_task(task)
-    configs = read_configs(task_class, config, options)
-    source = Source(_paths(data), _paths(valid) if valid is not None else ())
+    before = None if start is None else _load_start(task_class, start)
+    configs = read_configs(task_class, config, options, model=None if before is None else before.config)
+    source = Source(_paths(data), _paths(valid) if valid is not None else (), None if start is None else str(start))
     home = Run(Path(run) if run is not None else Path("runs") / _stem(source.train[0]))
-    if not overwrite:
+    if not overwrite and first_process():
         home.refuse_existing()
+    fabric = make_fabric(configs["training"])
+    if not first_process():
+        return _join(home, fabric)
     examples = _read(task_class, source, configs["model"])
-    with home.locked(), process_settings_kept():
+    with home.locked(), process_settings_kept(), losses_reported(fabric, home.folder):
         if not overwrite:
             home.refuse_existing()  # another process may have been quicker
         torch.manual_seed(configs["training"].seed)
-        prepared = task_class.prepare(examples["train"], configs["model"])
+        prepared = task_class.prepare(examples["train"], configs["model"], start=before)
         for note in prepared.notes():
             _log.info(note)
         home.clear()
         _write(home, prepared, source, configs, examples)
-        return _run(home, prepared, configs["training"], callbacks)
+        del examples
+        fabric.launch()
+        return _run(home, prepared, configs["training"], callbacks, fabric=fabric)
 
 
 def resume(run: str | Path, *, callbacks: Sequence[Callback] = ()) -> TrainResult:
@@ -133,7 +147,10 @@ def resume(run: str | Path, *, callbacks: Sequence[Callback] = ()) -> TrainResul
     if not (home.folder / "config.toml").is_file():
         raise CheckpointError(f"{home.folder} holds no run: {home.folder / 'config.toml'} is missing")
     task_class, configs = _read_run_config(home)
-    with home.locked(), process_settings_kept():
+    fabric = make_fabric(configs["training"])
+    if not first_process():
+        return _join(home, fabric)
+    with home.locked(), process_settings_kept(), losses_reported(fabric, home.folder):
         tensors, facts = home.load_checkpoint()
         if facts.get("finished"):
             raise ConfigError(
@@ -141,16 +158,20 @@ def resume(run: str | Path, *, callbacks: Sequence[Callback] = ()) -> TrainResul
                 "or train a new run for longer"
             )
         prepared = task_class.load_assets(home.tokens, configs["model"])
-        return _run(home, prepared, configs["training"], callbacks, checkpoint=(tensors, facts))
+        fabric.launch()
+        return _run(home, prepared, configs["training"], callbacks, fabric=fabric, checkpoint=(tensors, facts))
 
 
-def read_configs(task_class: type[Task], path: str | Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
+def read_configs(
+    task_class: type[Task], path: str | Path | None, options: Mapping[str, Any], *, model: Any = None
+) -> dict[str, Any]:
     """Build a task's and training's options from a TOML file and options that override it.
 
     Args:
         task_class: The task.
         path: The file, or None.
         options: Name to value.
+        model: The task's config to start from; None takes its defaults.
 
     Returns:
         "model": the task's config, "training": the TrainingConfig.
@@ -168,11 +189,22 @@ def read_configs(task_class: type[Task], path: str | Path | None, options: Mappi
     written, given = merge(sections, tables, where=str(path)), merge(sections, options, where="options")
     budget = dict.fromkeys(BUDGETS) if any(options.get(name) is not None for name in BUDGETS) else {}
     configs = {}
+    if model is not None:
+        named = {*tables, *tables.get("model", {})}
+        kept = {name: value for name, value in vars(written["model"]).items() if name in named}
+        written["model"] = replace(model, **kept)
     for name, base in written.items():
         values = vars(given[name])
         chosen = {option: values[option] for option in options if option in values}
         configs[name] = replace(base, **(budget if name == "training" else {}) | chosen)
     return configs
+
+
+def _load_start(task_class: type[Task], start: str | Path) -> Task:
+    model = load(start)
+    if not isinstance(model, task_class):
+        raise ConfigError(f"{start} is a {model.name} model; expected a {task_class.name} to go on from")
+    return model
 
 
 def _sections(task_class: type[Task]) -> dict[str, type]:
@@ -219,36 +251,59 @@ def _read_run_config(home: Run) -> tuple[type[Task], dict[str, Any]]:
     return task_class, merge(_sections(task_class), tables, where=str(home.folder / "config.toml"))
 
 
+def _join(home: Run, fabric: Fabric) -> TrainResult:
+    """Take part in a run as one of its further processes, once the first one has written what it begins with."""
+    try:
+        with process_settings_kept(), losses_reported(fabric, home.folder):
+            fabric.launch()
+            task_class, configs = _read_run_config(home)
+            prepared = task_class.load_assets(home.tokens, configs["model"])
+            return _run(home, prepared, configs["training"], (), fabric=fabric)
+    except RnnkitError as error:  # the first process meets it too, or loses this one: it reports, its exit code counts
+        _log.debug("process %d of %s ends: %s", fabric.global_rank, home.folder, error)
+        raise SystemExit(0) from None
+
+
 def _run(
     home: Run,
     task: Task,
     config: TrainingConfig,
     callbacks: Sequence[Callback],
     *,
+    fabric: Fabric,
     checkpoint: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
 ) -> TrainResult:
+    first = first_process()
     train_data, valid_data = task.load_data(home.tokens / "train"), task.load_data(home.tokens / "valid")
-    baseline = _baseline(home, task, train_data, valid_data)
-    trainer = Trainer(task, config, home, train_data=train_data, valid_data=valid_data, callbacks=callbacks)
+    baseline = _baseline(home, task, train_data, valid_data) if first else {}
+    trainer = Trainer(
+        task, config, home, train_data=train_data, valid_data=valid_data, callbacks=callbacks, fabric=fabric
+    )
+    checkpoint = fabric.broadcast(checkpoint)
     if checkpoint is not None:
         trainer.restore(*checkpoint)
-        home.cut_log(last_step=trainer.step)
-    _log.info(
-        "training %s parameters on %s, %s, %d threads",
+        if first:
+            home.cut_log(last_step=trainer.step)
+    _log.log(
+        logging.INFO if first else logging.DEBUG,
+        "training %s parameters on %s, %s, %d threads%s",
         f"{sum(p.numel() for p in task.network.parameters()):,}",
         trainer.fabric.device.type,
         trainer.precision,
         trainer.threads,
+        f" in each of {fabric.world_size} processes" if fabric.world_size > 1 else "",
     )
     try:
         trainer.fit()
     finally:
-        _draw(home, task, baseline)
+        if first:
+            _draw(home, task, baseline)
+    fabric.barrier()  # the model is written
     model = load(home.folder, device=trainer.fabric.device.type)
     return TrainResult(
         model=model,
         run=home.folder,
-        metrics=model.score(valid_data),
+        metrics=model.score(valid_data) if first else {},
         baselines={task.baseline_name: baseline},
         seconds=trainer.seconds,
         steps=trainer.step,

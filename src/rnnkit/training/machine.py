@@ -60,10 +60,19 @@ def _lstm_runs_in_bfloat16() -> bool:
     return True
 
 
-def set_threads(config: TrainingConfig) -> int:
-    """Use the threads asked for, or one a core; return how many."""
-    torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
+def set_threads(config: TrainingConfig, *, processes: int = 1) -> int:
+    """Use the threads asked for, or one a core, shared by the processes of this machine; return how many."""
+    torch.set_num_threads(config.threads or max(1, len(os.sched_getaffinity(0)) // processes))
     return torch.get_num_threads()
+
+
+def resident_megabytes() -> float:
+    """Return how much memory the process holds now, or 0 where the system does not say (statm is Linux's)."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @contextmanager

@@ -1,9 +1,8 @@
-"""The training loop: fit > train_step > accumulate, with everything a resumed run needs in one place."""
+"""The training loop: fit > train_step > accumulate. What a resumed run needs is in snapshot.py."""
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
 from collections.abc import Sequence
@@ -11,20 +10,22 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_value_, get_total_norm
 
 from rnnkit.checkpoint import Run, save_model, writing
-from rnnkit.errors import CheckpointError, RunError
+from rnnkit.errors import RunError
 from rnnkit.kernels import State
 from rnnkit.tasks import Task
+from rnnkit.tasks.base import Loss
+from rnnkit.training.averaging import Average
 from rnnkit.training.callbacks import Callback
 from rnnkit.training.config import TrainingConfig
 from rnnkit.training.interruption import signals_caught
-from rnnkit.training.machine import choose_device, choose_precision, keep_freed_memory, set_threads
-from rnnkit.training.optimizers import learning_rate, make_optimizer
-
-_log = logging.getLogger("rnnkit.training")
+from rnnkit.training.machine import choose_precision, keep_freed_memory, resident_megabytes, set_threads
+from rnnkit.training.optimizers import make_optimizer, set_learning_rates
+from rnnkit.training.processes import Agreement, agree, make_fabric
+from rnnkit.training.snapshot import restore_snapshot, take_snapshot
 
 LOG_SECONDS = 2.0
 CHECKPOINT_SECONDS = 120.0
@@ -40,10 +41,12 @@ class Trainer:
         train_data: Encoded.
         valid_data: Encoded.
         callbacks: Watch the run.
+        fabric: The devices, launched; None takes those of the config in this process.
 
     Attributes:
         step: Updates made.
         best: Best validated objective.
+        validations: All validated objectives.
         stopped_by: The signal that ended the run early, if one did.
     """
 
@@ -56,22 +59,32 @@ class Trainer:
         train_data: Any,
         valid_data: Any,
         callbacks: Sequence[Callback] = (),
+        fabric: Fabric | None = None,
     ) -> None:
-        self.task, self.config, self.run, self.valid_data, self.callbacks = task, config, run, valid_data, callbacks
-        device = choose_device(config.device)
-        self.precision, self.threads = choose_precision(config, device), set_threads(config)
+        self.task, self.config, self.run, self.valid_data = task, config, run, valid_data
+        self.fabric = make_fabric(config) if fabric is None else fabric
+        world, rank = self.fabric.world_size, self.fabric.global_rank
+        self.callbacks = callbacks if rank == 0 else ()
+        self.precision = choose_precision(config, self.fabric.device.type)
+        self.threads = set_threads(config, processes=world)
         keep_freed_memory()
+        if rank:
+            torch.manual_seed(config.seed + rank)  # dropout of its own; the weights come from the first process
         # Autocast alone, not Fabric's precision, which hands the network its carried state in bfloat16.
-        self.fabric = Fabric(accelerator=device, devices=1)
-        self.network, self.optimizer = self.fabric.setup(task.network, make_optimizer(task.network, config))
-        self.batches = task.batches(train_data, batch_size=config.batch_size, seed=config.seed)
+        optimizer = make_optimizer(task.network, config, depths=task.depths())
+        self.objective, self.optimizer = self.fabric.setup(_Objective(task, config.label_smoothing), optimizer)
+        self.average = Average(task.network, config)
+        self.batches = task.batches(train_data, batch_size=config.batch_size, seed=config.seed, part=(rank, world))
         self.carry: State | None = None
         self.step, self.validated, self.plateaus, self.since_best = 0, 0, 0, 0
         self.best, self.last_loss, self.speed = math.inf, math.nan, 0.0
+        self.validations: list[float] = []
         self.spent_seconds, self.stopped_early = 0.0, False
         self.stopped_by: int | None = None
+        self._asked_to_stop = 0
         self._began: float | None = None
-        self._checkpointed = time.perf_counter()
+        self._elapsed = 0.0
+        self._checkpointed = 0.0
         self._window = _Window()
 
     @property
@@ -81,10 +94,10 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Share of the run that is done, in [0, 1]."""
+        """Share of the run that is done as of the last step, in [0, 1]; the same in all processes."""
         config, budget = self.config, self.config.budget_seconds
         if budget is not None:
-            return min(self.seconds / budget, 1.0)
+            return min(self._elapsed / budget, 1.0)
         if config.steps is not None:
             return min(self.step / config.steps, 1.0)
         assert config.epochs is not None
@@ -103,7 +116,8 @@ class Trainer:
             RunError: If the loss is no longer finite, or the disk is full; the last good checkpoint is kept.
         """
         self._began = time.perf_counter()
-        self.network.train()
+        self._elapsed = self._checkpointed = self.fabric.broadcast(self.seconds)
+        self.task.network.train()
         for callback in self.callbacks:
             callback.on_start(self)
         try:
@@ -124,39 +138,53 @@ class Trainer:
         return self.progress >= 1 or self.stopped_early
 
     def _stop(self, signal_number: int) -> None:
-        if self.stopped_by:
+        if self._asked_to_stop:
             raise KeyboardInterrupt  # asked twice: at once
-        self.stopped_by = signal_number
+        self._asked_to_stop = signal_number
 
     def train_step(self) -> None:
-        """Make one update."""
-        rate = learning_rate(self.config, self.progress, plateaus=self.plateaus)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        total, count = self._accumulate()
-        norm = self._clip(count)
-        if not math.isfinite(total) or not math.isfinite(norm):
+        """Make one update.
+
+        Raises:
+            RunError: If the loss is no longer finite.
+        """
+        rate = set_learning_rates(self.optimizer, self.config, self.progress, plateaus=self.plateaus)
+        both = self._agree(*self._accumulate())
+        norm = self._clip(both.targets)
+        if not math.isfinite(both.total) or not math.isfinite(norm):
             raise RunError(
-                f"the loss is {total / count:.4g} and the gradient's norm {norm:.4g} at step {self.step + 1}: training "
-                f"has diverged. The last good checkpoint is kept in {self.run.checkpoints}; start again with a lower "
-                f"--learning-rate (now {self.config.learning_rate}) or --clip-norm (now {self.config.clip_norm})"
+                f"the loss is {both.total / both.targets:.4g} and the gradient's norm {norm:.4g} at step "
+                f"{self.step + 1}: training has diverged. The last good checkpoint is kept in {self.run.checkpoints}; "
+                f"start again with a lower --learning-rate (now {self.config.learning_rate}) or --clip-norm "
+                f"(now {self.config.clip_norm})"
             )
+        before = self._copy_matrices() if self._window.seconds >= LOG_SECONDS else None
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.average.update()
         self.step += 1
         limit = self.config.clip_norm
-        self._window.add(total, count, norm, clipped=limit is not None and norm > limit)
+        self._window.add(both.total, both.targets, norm, clipped=limit is not None and norm > limit)
+        self._window.learning_rate = rate
+        if before is not None:
+            self._window.update_ratio = _update_ratio(before, self._copy_matrices())
+
+    def _agree(self, total: float = 0.0, targets: int = 0) -> Agreement:
+        """Add the processes' losses up, and take over their clock and their signals."""
+        both = agree(self.fabric, Agreement(total, targets, self._asked_to_stop, self.seconds))
+        self._elapsed, self.stopped_by = both.seconds, both.stopped_by or None
+        return both
 
     def _accumulate(self) -> tuple[float, int]:
         """Add up the gradients of the sums of the batches' losses; return the summed loss and its count."""
-        total, count = 0.0, 0
-        for _ in range(self.config.accumulate):
-            batch = self.batches.next_chunk()
-            with self._autocast():
-                loss = self.task.loss(self.network, batch, self.carry, label_smoothing=self.config.label_smoothing)
-            self.fabric.backward(loss.total)
-            self.carry = loss.carry
-            total, count = total + float(loss.total.detach()), count + loss.count
+        total, count, last = 0.0, 0, self.config.accumulate - 1
+        for number in range(self.config.accumulate):
+            chunk = _Chunk(self.batches.next_chunk(), self.carry)
+            with self.fabric.no_backward_sync(self.objective, enabled=number < last), self._autocast():
+                self.fabric.backward(self.objective(chunk))
+            assert chunk.loss is not None
+            self.carry = chunk.loss.carry
+            total, count = total + float(chunk.loss.total.detach()), count + chunk.loss.count
         return total, count
 
     def _autocast(self) -> torch.autocast:
@@ -164,28 +192,33 @@ class Trainer:
 
     def _clip(self, count: int) -> float:
         """Turn summed gradients into means over `count`, clip them, and return their norm before clipping."""
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        norm = float(get_total_norm(gradients)) / count
+        count_here = count / self.fabric.world_size  # several processes leave the mean of their sums
+        gradients = [p.grad for p in self.task.network.parameters() if p.grad is not None]
+        norm = float(get_total_norm(gradients)) / count_here
         limit = self.config.clip_norm
         scale = min(1.0, limit / norm) if limit is not None and norm > 0 else 1.0
-        torch._foreach_mul_(gradients, scale / count)
+        torch._foreach_mul_(gradients, scale / count_here)
         if self.config.clip_value is not None:
-            clip_grad_value_(self.network.parameters(), self.config.clip_value)
+            clip_grad_value_(self.task.network.parameters(), self.config.clip_value)
         return norm
 
+    def _copy_matrices(self) -> list[Tensor]:
+        return [p.detach().clone() for p in self.task.network.parameters() if p.dim() > 1]
+
+    # Log, validation, checkpoints
+
     def _log_and_validate(self) -> None:
-        if self._window.seconds >= LOG_SECONDS:
+        if self._window.update_ratio is not None:
             self._log()
         if self.progress >= (self.validated + 1) / self.config.validations:
             self._validate()
-        elif time.perf_counter() - self._checkpointed > CHECKPOINT_SECONDS:
+        elif self._elapsed - self._checkpointed > CHECKPOINT_SECONDS:
             self.save_checkpoint(finished=False)
 
     def _log(self) -> None:
         if not self._window.steps:
             return
-        record = {"kind": "train", **self._place(), **self._window.summary()}
-        record["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        record = {"kind": "train", **self._place(), **self._window.summary(), "memory_mb": resident_megabytes()}
         self.last_loss, self.speed = record["loss"], record["speed"]
         self._window = _Window()
         self._write(record)
@@ -194,27 +227,31 @@ class Trainer:
 
     def _validate(self) -> None:
         self._log()
-        with self._autocast():
-            value = self.task.quick_score(self.network, self.valid_data)
+        with self.average.applied(), self._autocast():
+            value = self.fabric.broadcast(self.task.quick_score(self.valid_data))
+            if not math.isfinite(value):
+                raise RunError(
+                    f"validation gives {value} at step {self.step}: the last good model is kept in {self.run.model}"
+                )
+            improved = value < self.best
+            if improved:
+                self._save_model()
         self._window = _Window()  # the time of validation is not that of the next steps
-        if not math.isfinite(value):
-            raise RunError(
-                f"validation gives {value} at step {self.step}: the last good model is kept in {self.run.model}"
-            )
         due = int(self.progress * self.config.validations)  # 28 for 0.29 of 100: never less than what is done
         self.validated = max(self.validated + 1, due)
-        improved = value < self.best
+        self.validations.append(value)
         if improved:
             self.best, self.since_best = value, 0
-            save_model(self.task, self.run.model)
         else:
             self.since_best += 1
             self.plateaus += 1
+        self.average.trigger(self.validations)
         self.stopped_early = self.config.patience is not None and self.since_best >= self.config.patience
         record = {"kind": "validation", **self._place(), self.task.objective: value, "best": improved}
         self._write(record)
         for callback in self.callbacks:
             callback.on_validation(self, {**record, "loss": self.last_loss, "speed": self.speed})
+        self._agree()
         self.save_checkpoint(finished=False)
 
     def _finish(self) -> None:
@@ -223,7 +260,8 @@ class Trainer:
         if finished and self.validated < self.config.validations and not self.stopped_early:
             self._validate()
         if not self.run.model.is_dir():
-            save_model(self.task, self.run.model)
+            with self.average.applied():
+                self._save_model()
         self.save_checkpoint(finished=finished)
         if finished:
             self.stopped_by = None  # the signal came when there was nothing left to stop
@@ -236,13 +274,16 @@ class Trainer:
         }
 
     def _write(self, record: dict[str, Any]) -> None:
-        with writing(self.run.log), self.run.log.open("a") as log:
-            log.write(json.dumps(record) + "\n")
+        if self.fabric.global_rank == 0:
+            with writing(self.run.log), self.run.log.open("a") as log:
+                log.write(json.dumps(record) + "\n")
 
-    # Checkpoints
+    def _save_model(self) -> None:
+        if self.fabric.global_rank == 0:
+            save_model(self.task, self.run.model)
 
     def save_checkpoint(self, *, finished: bool) -> None:
-        """Write all that `restore` needs.
+        """Write all that `restore` needs; every process takes part, the first one writes.
 
         Args:
             finished: Whether the budget is spent.
@@ -250,20 +291,10 @@ class Trainer:
         Raises:
             RunError: If the disk is full; the earlier checkpoints are still there.
         """
-        optimizer = self.optimizer.state_dict()
-        tensors = {f"network.{name}": tensor for name, tensor in self.task.network.state_dict().items()}
-        tensors["random"] = torch.get_rng_state()
-        if self.fabric.device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state()
-        for index, values in optimizer["state"].items():
-            tensors.update({f"optimizer.{index}.{k}": v for k, v in values.items() if isinstance(v, Tensor)})
-        for index, part in enumerate(self.carry or ()):
-            tensors[f"carry.{index}"] = part
-        facts = {name: getattr(self, name) for name in _FACTS}
-        facts |= {"best": None if math.isinf(self.best) else self.best, "seconds": self.seconds, "finished": finished}
-        facts |= {"batches": self.batches.state_dict(), "threads": self.threads, "precision": self.precision}
-        self.run.save_checkpoint(tensors, facts, step=self.step)
-        self._checkpointed = time.perf_counter()
+        tensors, facts = take_snapshot(self)
+        if self.fabric.global_rank == 0:
+            self.run.save_checkpoint(tensors, {**facts, "finished": finished}, step=self.step)
+        self._checkpointed = self._elapsed
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Go on exactly where `save_checkpoint` was called.
@@ -275,44 +306,35 @@ class Trainer:
         Raises:
             CheckpointError: If they do not fit this run.
         """
-        try:
-            self.task.network.load_state_dict(_part(tensors, "network."))
-            self._restore_optimizer(_part(tensors, "optimizer."))
-            carry = _part(tensors, "carry.")
-            self.carry = tuple(carry[str(i)].to(self.fabric.device) for i in range(len(carry))) or None
-            self.batches.load_state_dict(facts["batches"])
-            for name in _FACTS:
-                setattr(self, name, facts[name])
-            self.best = math.inf if facts["best"] is None else facts["best"]
-            self.spent_seconds = facts["seconds"]
-            torch.set_rng_state(tensors["random"])
-            if "random.cuda" in tensors and self.fabric.device.type == "cuda":
-                torch.cuda.set_rng_state(tensors["random.cuda"])
-        except (KeyError, RuntimeError, TypeError) as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise CheckpointError(
-                f"{self.run.checkpoints} does not fit this run ({reason}): start a new one"
-            ) from error
-        for name in ("threads", "precision"):
-            before, now = facts.get(name), getattr(self, name)
-            if before != now:
-                _log.warning(
-                    "this run had %s %s and goes on with %s: its numbers may differ in the last bits", name, before, now
-                )
-
-    def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            index, key = name.split(".", 1)
-            state.setdefault(int(index), {})[key] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        restore_snapshot(self, tensors, facts)
+        self._elapsed = self.seconds
 
 
-_FACTS = ("step", "validated", "plateaus", "since_best", "last_loss", "speed")
+class _Chunk:
+    """One batch on its way through the objective; Fabric, which converts what it knows, leaves it as it is."""
+
+    def __init__(self, batch: Any, carry: State | None) -> None:
+        self.batch, self.carry = batch, carry
+        self.loss: Loss | None = None
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+class _Objective(nn.Module):
+    """What training lowers as a module, so that several processes can share a batch."""
+
+    def __init__(self, task: Task, label_smoothing: float) -> None:
+        super().__init__()
+        self.network = task.network
+        self.task, self.label_smoothing = task, label_smoothing
+
+    def forward(self, chunk: _Chunk) -> Tensor:
+        chunk.loss = loss = self.task.loss(chunk.batch, chunk.carry, label_smoothing=self.label_smoothing)
+        return loss.total if loss.penalty is None else loss.total + loss.penalty
+
+
+def _update_ratio(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
+    """Return the mean over the matrices of the update's norm by the matrix's."""
+    ratios = [float((new - old).norm() / old.norm()) for old, new in zip(before, after, strict=True) if old.any()]
+    return sum(ratios) / max(len(ratios), 1)
 
 
 class _Window:
@@ -320,8 +342,10 @@ class _Window:
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
-        self.total = self.norm = 0.0
+        self.total = self.norm = self.learning_rate = 0.0
         self.count = self.steps = self.clipped = 0
+        self.update_ratio: float | None = None
+        """Of the last update, measured when the line is due."""
 
     @property
     def seconds(self) -> float:
@@ -332,9 +356,12 @@ class _Window:
         self.steps, self.clipped = self.steps + 1, self.clipped + clipped
 
     def summary(self) -> dict[str, float]:
+        measured = {} if self.update_ratio is None else {"update_ratio": self.update_ratio}
         return {
             "loss": self.total / self.count,
             "gradient_norm": self.norm / self.steps,
             "clipped_share": self.clipped / self.steps,
+            "learning_rate": self.learning_rate,
             "speed": self.count / self.seconds,
+            **measured,
         }

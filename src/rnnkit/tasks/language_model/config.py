@@ -6,6 +6,8 @@ from typing import Literal
 from rnnkit.errors import ConfigError
 from rnnkit.layers import LAYERS
 
+ADAPTIVE_VOCABULARY = 20_000
+
 
 @dataclass(frozen=True)
 class LanguageModelConfig:
@@ -33,6 +35,9 @@ class LanguageModelConfig:
     """Size of a token's vector."""
     tied: bool = True
     """Use the tokens' vectors for the output too (Press and Wolf 2017)."""
+    softmax: Literal["auto", "full", "adaptive"] = "auto"
+    """Over the vocabulary: full, or adaptive (Grave et al. 2017), where rare words have smaller vectors and stand in
+    clusters; auto takes it above 20,000 tokens. It needs the tied vectors."""
     bptt: int = 64
     """Steps of truncated back-propagation through time; the state is carried on over them."""
     residual: bool = False
@@ -41,6 +46,8 @@ class LanguageModelConfig:
     """Normalise the input of the second and later layers."""
     dropout: float = 0.3
     """Share of features dropped between layers and before the output, the same ones at every step."""
+    output_dropout: float | None = None
+    """Share of the last layer's features dropped; unset is that of dropout."""
     input_dropout: float = 0.0
     """Share of the features of the embedded tokens dropped, the same ones at every step."""
     embedding_dropout: float = 0.0
@@ -49,6 +56,10 @@ class LanguageModelConfig:
     """Share of the recurrent weights dropped in each batch (Merity et al. 2018)."""
     variational_dropout: float = 0.0
     """Share of the state dropped on its way into the recurrent matrix (Gal and Ghahramani 2016)."""
+    activation_penalty: float = 0.0
+    """Times the mean square of the last layer's dropped-out outputs is added to the loss (AR, Merity et al. 2018)."""
+    change_penalty: float = 0.0
+    """Times the mean square of the change of the last layer's outputs over a step is added to the loss (TAR)."""
     zoneout: float = 0.0
     """Share of the state's units that keep their value from the step before (Krueger et al. 2017)."""
     projection_size: int | None = None
@@ -69,11 +80,22 @@ class LanguageModelConfig:
         for name in ("num_layers", "hidden_size", "embedding_size", "bptt", "minimum_count"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
-        for name in ("dropout", "input_dropout", "embedding_dropout"):
-            if not 0 <= getattr(self, name) < 1:
+        for name in ("dropout", "output_dropout", "input_dropout", "embedding_dropout"):
+            if not 0 <= (getattr(self, name) or 0.0) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a share in [0, 1)")
+        for name in ("activation_penalty", "change_penalty"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        if self.softmax == "adaptive" and not self.tied:
+            raise ConfigError("softmax is 'adaptive' and tied false; expected tied vectors, or a full softmax")
         if not 0 < self.valid_share < 1:
             raise ConfigError(f"valid_share is {self.valid_share}; expected a share in (0, 1)")
+
+    def adapts_softmax(self, vocabulary_size: int) -> bool:
+        """Tell whether the softmax is adaptive with a vocabulary of this size."""
+        if self.softmax == "auto":
+            return self.tied and vocabulary_size > ADAPTIVE_VOCABULARY
+        return self.softmax == "adaptive"
 
     def layer_options(self) -> dict[str, object]:
         """Return the options that every layer gets, without those that are not set."""

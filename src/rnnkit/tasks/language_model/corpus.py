@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from rnnkit.data.batching import PADDING, Chunk, Lanes, TokenStream, encode_documents
+from rnnkit.data.batching import Chunk, Lanes, TokenStream, encode_documents
 from rnnkit.data.readers import Document
 from rnnkit.data.vocabulary import DOCUMENT, UNKNOWN, Vocabulary
 from rnnkit.errors import CheckpointError
@@ -100,23 +99,6 @@ def reset_fresh(state: State, initial: State, fresh: np.ndarray) -> State:
     return tuple(torch.where(rows, new, old) for new, old in zip(initial, state, strict=True))
 
 
-def begin_some_anew(chunk: Chunk, share: float) -> Chunk:
-    """Let a random share of the rows begin with fresh state.
-
-    Without it a long text begins only once an epoch, before the network has learnt anything: what it makes of a fresh
-    state is then left to chance. Of 4 short runs on the bundled sample, one gave 6.7 nats from a fresh state and 2.4
-    from a carried one; with 2 % all gave 2.4, and longer runs lose nothing.
-
-    Args:
-        chunk: The batch.
-        share: In [0, 1].
-
-    Returns:
-        The chunk with more fresh rows.
-    """
-    return replace(chunk, fresh=chunk.fresh | (torch.rand(len(chunk.fresh)) < share).numpy())
-
-
 def chunk_tensors(chunk: Chunk, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return inputs and targets, (batch, time) int64 each.
 
@@ -128,29 +110,13 @@ def chunk_tensors(chunk: Chunk, device: torch.device) -> tuple[Tensor, Tensor]:
     return inputs.to(device), torch.from_numpy(chunk.targets).to(device)
 
 
-def sum_loss(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """Add up the cross-entropy of all valid targets.
-
-    Args:
-        logits: (batch, time, vocabulary_size).
-        targets: (batch, time), PADDING where there is none.
-        label_smoothing: Share in [0, 1) of the probability spread over the vocabulary (Szegedy et al. 2016).
-
-    Returns:
-        Scalar, nats.
-    """
-    return cross_entropy(
-        logits.float().flatten(0, 1),
-        targets.flatten(),
-        ignore_index=PADDING,
-        reduction="sum",
-        label_smoothing=label_smoothing,
-    )
+def first_tokens(stream: TokenStream, count: int) -> TokenStream:
+    """Return the beginning of a stream."""
+    return TokenStream(stream.tokens[:count], stream.starts[stream.starts < count])
 
 
 def first_lanes(stream: TokenStream, *, tokens: int, batch: int, time: int) -> Iterator[Chunk]:
     """Lay the first `tokens` tokens of a stream out in lanes, once."""
-    head = TokenStream(stream.tokens[:tokens], stream.starts[stream.starts < tokens])
-    lanes = Lanes(head, batch=batch, time=time, seed=0)
+    lanes = Lanes(first_tokens(stream, tokens), batch=batch, time=time, seed=0)
     while lanes.epoch == 0:
         yield lanes.next_chunk()

@@ -19,8 +19,8 @@ LONGEST_CHUNK = 2048
 
 
 @dataclass(frozen=True)
-class Documents:
-    """Some documents of a stream as padded rows: what is read, what is to be predicted, and where that stands."""
+class Segment:
+    """The same steps of some documents as padded rows: what is read, what is to be predicted, where that stands."""
 
     inputs: np.ndarray
     """(documents, time) ids."""
@@ -41,15 +41,13 @@ def score_tokens(network: LanguageNetwork, stream: TokenStream) -> np.ndarray:
         (targets,) float64, nats.
     """
     nats = np.zeros(stream.targets)
-    state: State | None
     with torch.inference_mode():
-        for rows in document_rows(stream):
-            state = None
-            for start in range(0, rows.inputs.shape[1], step := chunk_length(network, len(rows.inputs))):
-                part = slice(start, start + step)
-                logits, state = network(_tensor(rows.inputs[:, part], network), state)
-                valid = rows.targets[:, part] != PADDING
-                nats[rows.places[:, part][valid]] = _nats(logits, rows.targets[:, part])[valid]
+        for documents in groups(stream):
+            state: State | None = None
+            for segment in segments(stream, documents, time=chunk_length(network, len(documents))):
+                logits, state = network(_tensor(segment.inputs, network), state)
+                valid = segment.targets != PADDING
+                nats[segment.places[valid]] = _nats(logits, segment.targets)[valid]
     return nats
 
 
@@ -58,31 +56,33 @@ def chunk_length(network: LanguageNetwork, batch: int) -> int:
     return max(1, min(LONGEST_CHUNK, MOST_LOGITS // (batch * network.vocabulary_size)))
 
 
-def document_rows(stream: TokenStream) -> Iterator[Documents]:
-    """Give the documents ROWS at a time, those of like length together so that little is padded."""
-    ends = np.append(stream.starts[1:], len(stream.tokens))
-    order = np.argsort(stream.starts - ends, kind="stable")  # the longest first
+def groups(stream: TokenStream) -> Iterator[np.ndarray]:
+    """Give the numbers of the documents, ROWS at a time, those of like length together so that little is padded."""
+    lengths = np.diff(np.append(stream.starts, len(stream.tokens)))
+    order = np.argsort(-lengths, kind="stable")  # the longest first
     for first in range(0, len(order), ROWS):
-        yield _documents(stream, order[first : first + ROWS], ends)
+        yield order[first : first + ROWS]
 
 
-def _documents(stream: TokenStream, chosen: np.ndarray, ends: np.ndarray) -> Documents:
-    last = len(ends) - 1
-    counts = [int(ends[i] - stream.starts[i]) + (i < last) for i in chosen]  # a boundary follows all but the last
-    inputs = np.full((len(chosen), max(counts)), DOCUMENT, dtype=np.int64)
-    targets = np.full_like(inputs, PADDING)
-    places = np.zeros_like(inputs)
-    for row, (document, count) in enumerate(zip(chosen, counts, strict=True)):
-        tokens = stream.tokens[stream.starts[document] : ends[document]]
-        inputs[row, 1:count] = tokens[: count - 1]
-        targets[row, : len(tokens)] = tokens
-        targets[row, len(tokens) : count] = DOCUMENT
-        places[row, :count] = stream.starts[document] + document + np.arange(count)
-    return Documents(inputs, targets, places)
+def segments(stream: TokenStream, documents: np.ndarray, *, time: int) -> Iterator[Segment]:
+    """Cut some documents into segments of at most `time` steps; each document begins with DOCUMENT as its input."""
+    starts = stream.starts[documents]
+    lengths = np.append(stream.starts, len(stream.tokens))[documents + 1] - starts
+    counts = lengths + (documents + 1 < len(stream.starts))  # a boundary follows all but the last
+    last = len(stream.tokens) - 1
+    for first in range(0, int(counts.max()), time):
+        steps = np.arange(first, min(first + time, int(counts.max())))
+        index = starts[:, None] + steps  # (documents, time)
+        following = np.where(steps < lengths[:, None], stream.tokens[np.minimum(index, last)], DOCUMENT)
+        yield Segment(
+            inputs=np.where(steps > 0, stream.tokens[np.clip(index - 1, 0, last)], DOCUMENT).astype(np.int64),
+            targets=np.where(steps < counts[:, None], following, PADDING).astype(np.int64),
+            places=index + documents[:, None],  # each boundary before a document moves it by one
+        )
 
 
 def _tensor(ids: np.ndarray, network: LanguageNetwork) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(ids)).to(network.output_bias.device)
+    return torch.from_numpy(np.ascontiguousarray(ids)).to(network.device)
 
 
 def _nats(logits: Tensor, targets: np.ndarray) -> np.ndarray:
