@@ -61,7 +61,7 @@ def trainer(row: dict[str, Any], precision: str, place: str) -> Trainer:
     data = task.encode(corpus)
     training = TrainingConfig(steps=10**6, batch_size=row["batch_size"], precision=precision)  # type: ignore[arg-type]
     made = Trainer(task, training, Run(Path(place)), train_data=data, valid_data=data)
-    made.network.train()
+    made.task.network.train()
     return made
 
 
