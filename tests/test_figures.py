@@ -10,7 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from rnnkit import figures
-from rnnkit.figures import training_curves
+from rnnkit.figures import training_curves, training_diagnostics
 
 
 def run_records(count: int) -> list[dict[str, Any]]:
@@ -95,3 +95,44 @@ def test_pyplot_is_never_loaded(tmp_path: Path):
     before = "matplotlib.pyplot" in sys.modules
     training_curves(run_records(3), tmp_path / "curves.png", title="x", baseline=None)
     assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+# Diagnostics
+
+
+def diagnostic_records(*keys: str, values: list[float] | None = None) -> list[dict[str, Any]]:
+    """Make up a log of which every training record has these keys."""
+    values = [1.0 / step for step in range(1, 11)] if values is None else values
+    return [
+        {"kind": "train", "step": step, "seconds": 2.0 * step, **dict.fromkeys(keys, value)}
+        for step, value in enumerate(values, start=1)
+    ]
+
+
+def height(path: Path) -> float:
+    return imread(path).shape[0] / 150  # dots an inch
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_panel_is_drawn_for_each_quantity_that_was_recorded(tmp_path: Path, count: int):
+    keys = ("gradient_norm", "clipped_share", "speed", "update_ratio", "memory_mb")[:count]
+    training_diagnostics(diagnostic_records(*keys), tmp_path / "d.png", title="x")
+    assert height(tmp_path / "d.png") == pytest.approx(0.9 + 1.25 * count, abs=0.02)
+    assert BLUE in colours(tmp_path / "d.png")
+
+
+@pytest.mark.parametrize(
+    "values", [[], [3.0], [0.0, 0.0], [math.nan, math.inf], [1e-9, 1e9], [math.nan, 2.0, 3.0], [-1.0, 5.0]]
+)
+def test_diagnostics_are_drawn_whatever_was_measured(tmp_path: Path, values: list[float]):
+    records = diagnostic_records("gradient_norm", "speed", values=values)
+    training_diagnostics(records, tmp_path / "d.png", title="x", against="step")
+    assert (BLUE in colours(tmp_path / "d.png")) == any(map(math.isfinite, values))
+
+
+SHORT = {0.0: "0", 0.00123: "0.0012", 0.5: "0.5", 2.0: "2", 45123.4: "45,123", 1e6: "1,000,000"}
+
+
+@pytest.mark.parametrize(("value", "text"), SHORT.items())
+def test_a_number_is_written_short(value: float, text: str):
+    assert figures._short(value) == text

@@ -1,6 +1,6 @@
 """Folders on disk: a model to load anywhere, a run to resume. Safetensors, TOML and JSON; no pickle.
 
-runs/x/    config.toml  log.jsonl  curves.png  tokens/  baseline/  checkpoints/  model/
+runs/x/    config.toml  log.jsonl  report.md  curves.png  diagnostics.png  tokens/  baseline/  checkpoints/  model/
 model/     weights.safetensors  config.toml  version  and what the task adds (a vocabulary)
 """
 
@@ -306,9 +306,9 @@ class Run:
 
     def clear(self) -> None:
         """Remove an earlier run, and nothing else, from the folder."""
-        for name in ("model", "checkpoints", "tokens", "baseline"):
+        for name in ("model", "checkpoints", "tokens", "baseline", "tensorboard"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        for name in ("config.toml", "log.jsonl", "curves.png"):
+        for name in ("config.toml", "log.jsonl", "curves.png", "diagnostics.png", "report.md"):
             (self.folder / name).unlink(missing_ok=True)
 
     @contextmanager

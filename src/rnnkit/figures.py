@@ -22,6 +22,17 @@ _SMOOTHING_SHARE = 0.04  # of the records are averaged into one point
 _SHOWN_SHARE = 0.97  # of the losses lie below the top of the plot
 _LABEL_GAP = 0.065  # of the plot's height, between two labels
 
+_LARGE_FACTOR = 5  # between the least and the greatest value, for an axis on which equal factors are equal distances
+
+# Of the diagnostics: what a record calls it, what the axis says, and whether its factors matter.
+_PANELS = (
+    ("gradient_norm", "norm of the\ngradient", True),
+    ("clipped_share", "share of\nsteps clipped", False),
+    ("update_ratio", "update to\nweight ratio", True),
+    ("speed", "tokens\na second", False),
+    ("memory_mb", "memory\n(MB)", False),
+)
+
 
 def training_curves(
     records: Sequence[Record],
@@ -59,6 +70,63 @@ def training_curves(
     losses.set_ylabel("loss (nats)")
     rates.set_xlabel(axis_label)
     _write_png(figure, Path(path))
+
+
+def training_diagnostics(
+    records: Sequence[Record], path: str | Path, *, title: str, against: Literal["seconds", "step"] = "seconds"
+) -> None:
+    """Draw what tells a healthy run from a sick one as a PNG, replacing the file in one move.
+
+    Args:
+        records: The run's log. Those of kind "train" may hold `gradient_norm` (before clipping), `clipped_share`,
+            `update_ratio`, `speed` and `memory_mb`; a panel that none of them has is left out.
+        path: The PNG to write.
+        title: Stands above the panels.
+        against: What the horizontal axis shows.
+    """
+    from matplotlib.figure import Figure
+
+    scale, axis_label = _horizontal_scale(records, against)
+    curves = [(_points(records, "train", (key,), against, scale), *looks) for key, *looks in _PANELS]
+    shown = [curve for curve in curves if curve[0][1]] or [(([], []), "nothing\nrecorded", False)]
+    figure = Figure(figsize=(8, 0.9 + 1.25 * len(shown)), layout="constrained")
+    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (points, label, logarithmic) in zip(panels, shown, strict=True):
+        _draw_panel(axes, points, logarithmic=logarithmic)
+        axes.set_ylabel(label)
+        _plain(axes)
+    figure.align_ylabels(list(panels))
+    panels[0].set_title(title, loc="left", fontweight="bold")
+    panels[-1].set_xlim(left=0)
+    panels[-1].set_xlabel(axis_label)
+    _write_png(figure, Path(path))
+
+
+def _draw_panel(axes: "Axes", points: Points, *, logarithmic: bool) -> None:
+    """Draw one quantity faintly and its average over it: from zero up, or by its factors where they are large."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    places, values = points
+    if not values:
+        return
+    smoothed = _smooth(values)
+    marker = "o" if len(values) == 1 else None  # a line needs two points
+    axes.plot(places, values, color=_BLUE, alpha=0.25, linewidth=0.7)
+    axes.plot(places, smoothed, color=_BLUE, linewidth=1.6, marker=marker, markersize=3.5)
+    if logarithmic and max(values) > _LARGE_FACTOR * min(values) > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_ylim(0, 1.1 * max(values) or 1.0)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    end = axes.get_yaxis_transform()
+    axes.text(1.015, smoothed[-1], _short(smoothed[-1]), transform=end, color=_BLUE, va="center")
+
+
+def _short(value: float) -> str:
+    """Write a number in the fewest characters that tell its size."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2g}"
 
 
 def _horizontal_scale(records: Sequence[Record], against: str) -> tuple[float, str]:

@@ -4,6 +4,16 @@ import math
 
 from rnnkit.errors import DataError
 
+MEANINGS = {
+    "nats": "nats a token",
+    "nats_per_character": "nats a character",
+    "perplexity": "perplexity a token",
+    "word_perplexity": "perplexity a word",
+    "bits_per_character": "bits a character",
+    "bits_per_byte": "bits a byte",
+    "unknown_share": "unknown tokens",
+}
+
 
 def language_model_metrics(
     total_nats: float, *, tokens: int, characters: int, bytes: int, words: int
@@ -55,3 +65,10 @@ def _exponential(nats: float) -> float:
         return math.exp(nats)
     except OverflowError:
         return math.inf
+
+
+def format_metric(name: str, value: float) -> str:
+    """Write a metric as a table shows it: a share in percent, others to four places while they are small."""
+    if name.endswith("_share"):
+        return f"{value:.2%}"
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}" if value < 1e6 else f"{value:.3g}"

@@ -97,6 +97,8 @@ def test_a_run_folder_holds_what_the_design_says(finished: Path):
         "config.toml",
         "log.jsonl",
         "curves.png",
+        "diagnostics.png",
+        "report.md",
         "lock",
         "baseline/ngram.npz",
         "baseline/scores.json",
@@ -298,17 +300,19 @@ def test_a_full_disk_before_training_is_a_failed_run(tiny_text: Path, tmp_path: 
         train("lm", tiny_text, run=tmp_path / "run", steps=1, **FAST)
 
 
-def test_curves_that_cannot_be_drawn_do_not_hide_what_failed(
+def test_pictures_and_a_report_that_cannot_be_written_do_not_hide_what_failed(
     tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    monkeypatch.setattr(launch, "training_curves", full)
+    for name in ("training_curves", "training_diagnostics", "write_report"):
+        monkeypatch.setattr(launch, name, full)
     with pytest.raises(RunError, match="checkpoints/000000000 could not be written"):
         train("lm", tiny_text, run=tmp_path / "run", steps=1, **FAST)
-    assert "curves.png could not be drawn" in caplog.text
+    for name in ("curves.png", "diagnostics.png", "report.md"):
+        assert f"{name} could not be written: [Errno 28] No space left" in caplog.text
 
 
 # Options

@@ -11,15 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-MEANINGS = {
-    "nats": "nats a token",
-    "nats_per_character": "nats a character",
-    "perplexity": "perplexity a token",
-    "word_perplexity": "perplexity a word",
-    "bits_per_character": "bits a character",
-    "bits_per_byte": "bits a byte",
-    "unknown_share": "unknown tokens",
-}
+from rnnkit.metrics import MEANINGS, format_metric
 
 
 def print_json(value: Any) -> None:
@@ -44,16 +36,10 @@ def print_metrics(metrics: Mapping[str, float], baselines: Mapping[str, Mapping[
     for name in ("model", *baselines):
         table.add_column(name, justify="right")
     for key, value in metrics.items():
-        others = [_number(key, baseline[key]) if key in baseline else "" for baseline in baselines.values()]
-        table.add_row(MEANINGS.get(key, key), _number(key, value), *others)
+        others = [format_metric(key, baseline[key]) if key in baseline else "" for baseline in baselines.values()]
+        table.add_row(MEANINGS.get(key, key), format_metric(key, value), *others)
     print(title)
     _console().print(table)
-
-
-def _number(key: str, value: float) -> str:
-    if key.endswith("_share"):
-        return f"{value:.2%}"
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}" if value < 1e6 else f"{value:.3g}"
 
 
 def print_rows(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

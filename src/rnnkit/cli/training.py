@@ -131,7 +131,7 @@ def _report(result: TrainResult, common: Common) -> int:
         words = "interrupted after" if result.stopped_by else "trained for"
         title = f"{result.run}: {words} {result.steps:,} steps, {result.seconds / 60:.1f} minutes; on validation data:"
         print_metrics(result.metrics, result.baselines, title=title)
-        print(f"the run is in {result.run}, its curves in {result.run / 'curves.png'}")
+        print(f"the run is in {result.run}, its report in {result.run / 'report.md'}")
         if result.stopped_by:
             print(f"go on with: rnnkit train --resume {result.run}")
     return 128 + result.stopped_by if result.stopped_by else 0

@@ -33,6 +33,10 @@ class Data(Protocol):
     def save(self, folder: str | Path) -> None:
         """Write to a folder."""
 
+    def sizes(self) -> dict[str, int]:
+        """Count what there is, by name, for a report."""
+        ...
+
 
 class Batches(Protocol):
     """Endless training batches whose place can be saved."""
@@ -65,6 +69,8 @@ class Task(ABC):
     objective: ClassVar[str]
     """The metric that training lowers and that chooses the best state."""
     baseline_name: ClassVar[str]
+    uses: ClassVar[tuple[str, ...]] = ("evaluate {model} FILE", "predict {model} FILE")
+    """Command lines after `rnnkit`, for a report to show what a model is for."""
 
     config: Any
     network: Any

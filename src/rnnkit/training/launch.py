@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from torch import Tensor
 from rnnkit.checkpoint import Run, load, read_config, writing
 from rnnkit.config import merge, read_toml, to_toml
 from rnnkit.errors import CheckpointError, ConfigError, RnnkitError
-from rnnkit.figures import training_curves
+from rnnkit.figures import training_curves, training_diagnostics
 from rnnkit.tasks import Task, find_task
+from rnnkit.tasks.base import Data
 from rnnkit.training.callbacks import Callback
 from rnnkit.training.config import BUDGETS, TrainingConfig
 from rnnkit.training.machine import process_settings_kept
 from rnnkit.training.processes import first_process, losses_reported, make_fabric
+from rnnkit.training.report import write_report
 from rnnkit.training.trainer import Trainer
 
 _log = logging.getLogger("rnnkit.training")
@@ -293,14 +296,11 @@ def _run(
         trainer.threads,
         f" in each of {fabric.world_size} processes" if fabric.world_size > 1 else "",
     )
-    try:
-        trainer.fit()
-    finally:
-        if first:
-            _draw(home, task, baseline)
+    data = {"training": train_data, "validation": valid_data}
+    _fit(trainer, data, baseline)
     fabric.barrier()  # the model is written
     model = load(home.folder, device=trainer.fabric.device.type)
-    return TrainResult(
+    result = TrainResult(
         model=model,
         run=home.folder,
         metrics=model.score(valid_data) if first else {},
@@ -310,6 +310,23 @@ def _run(
         best=trainer.best,
         stopped_by=trainer.stopped_by,
     )
+    if first:
+        _report(trainer, data, baseline, metrics=result.metrics)
+    return result
+
+
+def _fit(trainer: Trainer, data: Mapping[str, Data], baseline: Mapping[str, float]) -> None:
+    """Train, and show what came of it however it ended."""
+    failure = None
+    try:
+        trainer.fit()
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        if first_process():
+            _draw(trainer.run, trainer.task, baseline)
+            _report(trainer, data, baseline, metrics=None, failure=failure)
 
 
 def _baseline(home: Run, task: Task, train_data: Any, valid_data: Any) -> dict[str, float]:
@@ -326,8 +343,29 @@ def _baseline(home: Run, task: Task, train_data: Any, valid_data: Any) -> dict[s
 
 def _draw(home: Run, task: Task, baseline: Mapping[str, float]) -> None:
     line = (task.baseline_name, baseline[task.objective])
-    path = home.folder / "curves.png"
+    records, title = home.records(), str(home.folder)
+    with _lesser_matter(home.folder / "curves.png") as path:
+        training_curves(records, path, title=title, baseline=line)
+    with _lesser_matter(home.folder / "diagnostics.png") as path:
+        training_diagnostics(records, path, title=title)
+
+
+def _report(
+    trainer: Trainer,
+    data: Mapping[str, Data],
+    baseline: Mapping[str, float],
+    *,
+    metrics: Mapping[str, float] | None,
+    failure: BaseException | None = None,
+) -> None:
+    with _lesser_matter(trainer.run.folder / "report.md") as path:
+        write_report(path, trainer, data=data, baseline=baseline, metrics=metrics, failure=failure)
+
+
+@contextmanager
+def _lesser_matter(path: Path) -> Iterator[Path]:
+    """Let a file that cannot be written, on a full disk most often, not hide what ended the run."""
     try:
-        training_curves(home.records(), path, title=str(home.folder), baseline=line)
-    except OSError as error:  # the curves must not hide what ended the run: a full disk, most often
-        _log.warning("%s could not be drawn: %s", path, error)
+        yield path
+    except OSError as error:
+        _log.warning("%s could not be written: %s", path, error)

@@ -43,6 +43,12 @@ class TokenCorpus:
         self.stream.save(folder)
         (Path(folder) / "size.json").write_text(json.dumps(asdict(self.size)))
 
+    def sizes(self) -> dict[str, int]:
+        """Count documents, tokens, characters, bytes and words, for a report."""
+        unknown = {"unknown tokens": self.size.unknown} if self.size.unknown else {}
+        text = {name: getattr(self.size, name) for name in ("characters", "bytes", "words")}
+        return {"documents": self.size.documents, "tokens": len(self.stream.tokens), **text, **unknown}
+
     @classmethod
     def load(cls, folder: Path) -> TokenCorpus:
         """Read what `save` wrote; the tokens stay on disk until they are used.

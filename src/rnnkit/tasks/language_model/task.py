@@ -62,6 +62,12 @@ class LanguageModel(Task):
     config_class: ClassVar[type] = LanguageModelConfig
     objective: ClassVar[str] = "nats"
     baseline_name: ClassVar[str] = "n-gram"
+    uses: ClassVar[tuple[str, ...]] = (
+        "evaluate {model} FILE",
+        "generate {model} --prompt TEXT",
+        "predict {model} TEXT",
+        "stream {model} < FILE",
+    )
 
     network: LanguageNetwork
 
