@@ -32,6 +32,7 @@ LATE_PACKAGES = {
     "matplotlib": "takes most of a second to import",
     "lightning_fabric": "takes seconds to import, and only training needs it",
     "rich": "only a person watching needs it",
+    "torch.utils.tensorboard": "only --tensorboard needs it, and the package may be missing",
 }
 
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler", "v2", "new", "fast"}
@@ -87,7 +88,7 @@ def late_import_problems(path: str, tree: ast.Module) -> Iterator[str]:
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for node, module in imports(function, path):
-                if module.split(".")[0] not in LATE_PACKAGES:
+                if not any(f"{module}.".startswith(f"{package}.") for package in LATE_PACKAGES):
                     yield f"{path}:{node.lineno}: {module} is imported inside {function.name}; import it at the top"
 
 

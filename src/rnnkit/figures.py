@@ -87,7 +87,7 @@ def training_diagnostics(
     from matplotlib.figure import Figure
 
     scale, axis_label = _horizontal_scale(records, against)
-    curves = [(_points(records, "train", (key,), against, scale), *looks) for key, *looks in _PANELS]
+    curves = [(_points(records, "train", (key,), against, scale), name, log) for key, name, log in _PANELS]
     shown = [curve for curve in curves if curve[0][1]] or [(([], []), "nothing\nrecorded", False)]
     figure = Figure(figsize=(8, 0.9 + 1.25 * len(shown)), layout="constrained")
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]

@@ -159,6 +159,14 @@ def test_demo_trains_evaluates_and_writes(place, capsys):
     assert "ROMEO:" in out
 
 
+def test_tensorboard_is_written_on_request_and_when_a_run_goes_on(place):
+    words = ["train", "lm", "input.txt", "--steps", "2", "--quiet", *SMALL]
+    assert main([*words, "--run", "plain"]) == 0
+    assert not Path("plain/tensorboard").exists()
+    assert main([*words, "--run", "shown", "--tensorboard"]) == 0
+    assert list(Path("shown/tensorboard").glob("events.*"))
+
+
 def test_ctrl_c_keeps_a_checkpoint_and_resume_goes_on(place, capsys):
     words = ["train", "lm", "input.txt", "--steps", "100000", *SMALL]
     process = subprocess.Popen([*RNNKIT, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -265,6 +273,13 @@ def test_an_existing_run_is_not_touched(place, capsys, trained):
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder in which nothing can be made")
 def test_an_unwritable_run_folder_is_named(place, capsys):
     assert "/proc/run" in refused(capsys, "train", "lm", "input.txt", "--steps", 1, "--run", "/proc/run")
+
+
+def test_tensorboard_without_its_package_is_refused_before_anything_is_made(place, capsys, monkeypatch, trained):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert "rnnkit[tensorboard]" in refused(capsys, "train", "lm", "input.txt", "--steps", 1, "--tensorboard")
+    assert "rnnkit[tensorboard]" in refused(capsys, "train", "--resume", trained, "--tensorboard")
+    assert not Path("runs").exists()
 
 
 def test_a_finished_run_is_not_resumed(capsys, trained):

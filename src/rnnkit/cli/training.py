@@ -14,7 +14,7 @@ from rnnkit.cli.output import print_json, print_metrics
 from rnnkit.config import given, partial, to_toml
 from rnnkit.errors import ConfigError
 from rnnkit.tasks import TASKS, Task, find_task
-from rnnkit.training import Callback, ProgressBar, TrainingConfig, TrainResult, train
+from rnnkit.training import Callback, ProgressBar, TensorBoard, TrainingConfig, TrainResult, train
 from rnnkit.training import resume as continue_run
 from rnnkit.training.processes import first_process
 
@@ -31,6 +31,7 @@ Args:
     config: A TOML file of options, as `rnnkit config {task}` prints it; options given here override it.
     start: A run or model folder to go on from: its options, its vocabulary (kept or grown) and its weights.
     resume: Go on with a run instead.
+    tensorboard: Write curves for TensorBoard into the run's folder too.
     model: The model's options.
     training: The training's options.
     common: How to report.
@@ -41,13 +42,17 @@ app = App(name="train", help="Train a model on your files, or --resume a run.", 
 
 @app.default
 def resume_run(
-    *words: Annotated[str, Parameter(show=False)], resume: Path | None = None, common: Common = AS_TABLES
+    *words: Annotated[str, Parameter(show=False)],
+    resume: Path | None = None,
+    tensorboard: Annotated[bool, Parameter(negative=())] = False,
+    common: Common = AS_TABLES,
 ) -> int:
     """Go on with an interrupted run. To begin one: rnnkit train TASK FILE.
 
     Args:
         words: Nothing; a task that does not exist ends up here.
         resume: The run's folder.
+        tensorboard: Write curves for TensorBoard into the run's folder too.
         common: How to report.
 
     Returns:
@@ -57,11 +62,13 @@ def resume_run(
         find_task(words[0])
     if resume is None:
         raise ConfigError(f"train needs a task and a file, or --resume RUN; the tasks are {', '.join(TASKS)}")
-    return _report(continue_run(resume, callbacks=_watchers(common)), common)
+    return _report(continue_run(resume, callbacks=_watchers(common, tensorboard)), common)
 
 
-def _watchers(common: Common) -> tuple[Callback, ...]:
-    return () if common.quiet or not first_process() else (ProgressBar(),)
+def _watchers(common: Common, tensorboard: bool = False) -> tuple[Callback, ...]:
+    bars = () if common.quiet else (ProgressBar(),)
+    watchers = (TensorBoard(), *bars) if tensorboard else bars
+    return watchers if first_process() else ()
 
 
 def make_command(task: type[Task]) -> Callable[..., int]:
@@ -77,6 +84,7 @@ def make_command(task: type[Task]) -> Callable[..., int]:
         config: Path | None = None,
         start: Path | None = None,
         resume: Path | None = None,
+        tensorboard: bool = False,
         model: Any = None,
         training: Any = None,
         common: Common = AS_TABLES,
@@ -92,7 +100,7 @@ def make_command(task: type[Task]) -> Callable[..., int]:
             overwrite=overwrite,
             config=config,
             start=start,
-            callbacks=_watchers(common),
+            callbacks=_watchers(common, tensorboard),
             **options,
         )
         return _report(result, common)
@@ -103,6 +111,7 @@ def make_command(task: type[Task]) -> Callable[..., int]:
         "training": Annotated[partial(TrainingConfig) | None, Parameter(name="*", group=TRAINING)],
         "start": Annotated[Path | None, Parameter(name="--from")],
         "overwrite": Annotated[bool, Parameter(negative=())],
+        "tensorboard": Annotated[bool, Parameter(negative=())],
     }
     return command
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 if TYPE_CHECKING:
+    from rnnkit.training.launch import TrainResult
     from rnnkit.training.trainer import Trainer
 
 
@@ -26,6 +27,9 @@ class Callback:
 
     def on_end(self, trainer: Trainer) -> None:
         """Training is over, or was stopped."""
+
+    def on_result(self, result: TrainResult) -> None:
+        """The best state is scored: its metrics, and the baseline's. Not called where training failed."""
 
 
 class ProgressBar(Callback):

@@ -312,6 +312,8 @@ def _run(
     )
     if first:
         _report(trainer, data, baseline, metrics=result.metrics)
+        for callback in callbacks:
+            callback.on_result(result)
     return result
 
 
