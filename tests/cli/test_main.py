@@ -105,6 +105,31 @@ def test_several_samples_are_those_of_the_seeds_that_follow(trained, capsys):
     assert report["samples"] == [model.generate("A", max_tokens=20, seed=seed) for seed in (3, 4)]
 
 
+def test_the_overlap_with_the_training_text_is_told_on_request(trained, tiny_text, capsys):
+    words = ["generate", str(trained), "--prompt", "ROMEO:", "--max-tokens", "60", "--seed", "7", "--overlap"]
+    assert main([*words, "--passage-tokens", "4", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    [written], [found] = report["samples"], report["overlaps"]
+    read = tiny_text.read_text()[: int(0.9 * len(tiny_text.read_text()))]  # the rest is kept for validation
+    pieces = {written[i : i + n] for n in range(1, 61) for i in range(61 - n)}
+    longest = max((piece for piece in pieces if piece in read), key=len)
+    assert (found["tokens"], found["characters"], len(found["passage"])) == (len(longest),) * 3
+    assert found["passage"] in written
+    assert found["passage"] in read
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"ROMEO:{written}\n---\nlongest copy: {found['tokens']} tokens")
+    assert "in copies of 50 tokens or more: 0.0% of the text" in out
+
+
+def test_each_sample_has_its_own_overlap(trained, capsys):
+    words = ["generate", str(trained), "--samples", "2", "--max-tokens", "9", "--seed", "1", "--overlap"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "--- sample 2: overlap with the training text" in out
+    assert out.count("longest copy: ") == 2
+
+
 def test_predict_takes_a_text_a_file_and_standard_input_alike(trained, capsys, tmp_path, monkeypatch):
     path = tmp_path / "line.txt"
     path.write_text("The cat")
@@ -309,6 +334,12 @@ def test_a_damaged_model_is_named(capsys, tmp_path, trained):
     weights = tmp_path / "run" / "model" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     assert str(weights) in refused(capsys, "generate", tmp_path / "run")
+
+
+def test_an_overlap_needs_the_run_of_the_model(capsys, trained, tmp_path):
+    shutil.copytree(trained / "model", tmp_path / "moved" / "model")
+    assert "no training text to compare" in refused(capsys, "generate", tmp_path / "moved" / "model", "--overlap")
+    assert "--passage-tokens 9" in refused(capsys, "generate", trained, "--passage-tokens", 9)
 
 
 def test_sampling_out_of_range_is_refused(capsys, trained):

@@ -20,7 +20,7 @@ from rnnkit.config import build, given, partial
 from rnnkit.decoding.search import Sampling
 from rnnkit.errors import ConfigError
 from rnnkit.tasks import LanguageModel, Task
-from rnnkit.tasks.language_model import TokenEvent
+from rnnkit.tasks.language_model import Overlap, TokenEvent, training_overlap, training_tokens
 from rnnkit.training.machine import choose_device
 
 MOST_ROWS = 100  # of a table of tokens; --json prints all
@@ -183,6 +183,8 @@ def generate(
     samples: int = 1,
     stop: list[str] | None = None,
     seed: int | None = None,
+    overlap: Annotated[bool, Parameter(negative=())] = False,
+    passage_tokens: int | None = None,
     sampling: Any = None,
     common: Common = AS_TABLES,
     machine: Machine = ANY_MACHINE,
@@ -196,6 +198,8 @@ def generate(
         samples: How many continuations.
         stop: Text that ends a continuation; may be given several times.
         seed: Makes it repeatable.
+        overlap: Say which passages stand word for word in the training text; needs the run folder.
+        passage_tokens: The shortest passage that counts for --overlap; about 50 characters unless given.
         sampling: How tokens are drawn.
         common: How to report.
         machine: Where to compute.
@@ -203,32 +207,52 @@ def generate(
     options = build(Sampling, given(sampling) if sampling else {}, where="options")
     task = open_language_model(model, machine, verb="generate")
     _warn_unknown(task, prompt)
+    if passage_tokens is not None and not overlap:
+        raise ConfigError(f"--passage-tokens {passage_tokens} is for --overlap, which is not given")
+    training = training_tokens(model) if overlap else None
     began = time.perf_counter()
     pieces = task.write(prompt, samples=samples, max_tokens=max_tokens, sampling=options, stop=stop or (), seed=seed)
+    shown = pieces if common.json else _shown(pieces, prompt, samples)
+    texts = _collect(shown, samples)
+    seconds = time.perf_counter() - began
+    copies = (
+        [] if training is None else [training_overlap(task, text, training, minimum=passage_tokens) for text in texts]
+    )
     if common.json:
-        texts = _collect(pieces, samples)
-        print_json(
-            {
-                "task": task.name,
-                "model": str(model),
-                "prompt": prompt,
-                "samples": texts,
-                "seconds": time.perf_counter() - began,
-            }
-        )
-    elif samples == 1:
-        sys.stdout.write(prompt)
-        for _, piece in pieces:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-        print()
-    else:
-        for number, written in enumerate(_collect(pieces, samples), start=1):
+        report = {"task": task.name, "model": str(model), "prompt": prompt, "samples": texts, "seconds": seconds}
+        print_json({**report, "overlaps": copies} if overlap else report)
+        return
+    if samples > 1:
+        for number, written in enumerate(texts, start=1):
             print(f"--- sample {number}\n{prompt}{written}")
+    _show_overlaps(copies)
 
 
 # The options are the fields of Sampling, each of which may be left out.
 generate.__annotations__["sampling"] = Annotated[partial(Sampling) | None, Parameter(name="*", group=SAMPLING)]
+
+
+def _shown(pieces: Iterator[tuple[int, str]], prompt: str, samples: int) -> Iterator[tuple[int, str]]:
+    """Print the pieces of a single sample as they come."""
+    if samples > 1:
+        yield from pieces
+        return
+    sys.stdout.write(prompt)
+    for row, piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+        yield row, piece
+    print()
+
+
+def _show_overlaps(copies: list[Overlap]) -> None:
+    for number, one in enumerate(copies, start=1):
+        print(f"--- sample {number}: overlap with the training text" if len(copies) > 1 else "---")
+        if one.tokens:
+            print(f"longest copy: {one.tokens:,} tokens, {one.characters:,} characters: {one.passage!r}")
+        else:
+            print("longest copy: none, not one token stands in the training text")
+        print(f"in copies of {one.minimum} tokens or more: {one.share:.1%} of the text")
 
 
 def _collect(pieces: Iterator[tuple[int, str]], samples: int) -> list[str]:

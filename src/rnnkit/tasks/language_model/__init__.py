@@ -1,6 +1,7 @@
 """Language modelling: predict the next token, score text, write it, follow it live."""
 
 from rnnkit.tasks.language_model.config import LanguageModelConfig
+from rnnkit.tasks.language_model.overlap import Overlap, training_overlap, training_tokens
 from rnnkit.tasks.language_model.results import Candidate, TextScore, TokenEvent, TokenScore
 from rnnkit.tasks.language_model.stream import LanguageStream
 from rnnkit.tasks.language_model.task import LanguageModel
@@ -10,7 +11,10 @@ __all__ = [
     "LanguageModel",
     "LanguageModelConfig",
     "LanguageStream",
+    "Overlap",
     "TextScore",
     "TokenEvent",
     "TokenScore",
+    "training_overlap",
+    "training_tokens",
 ]
