@@ -292,6 +292,19 @@ class Run:
             aside.write_text("".join(json.dumps(record) + "\n" for record in kept))
             os.replace(aside, self.log)
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is, or was, a checkpoint: the first is written before the first line of the log."""
+        return self.log.is_file() or bool(self._checkpoint_folders())
+
+    def mend(self) -> None:
+        """Put back the folders that a killed process left between the two renames of `write_folder`."""
+        for parent in (self.folder, self.checkpoints):
+            for old in parent.glob(".*.old"):
+                whole = parent / old.name.removeprefix(".").removesuffix(".old")
+                if not whole.exists():
+                    old.rename(whole)
+
     def refuse_existing(self) -> None:
         """Make sure that nothing is lost.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import rnnkit
+from rnnkit.checkpoint import Run
 from rnnkit.cli import VERBS, main
 from rnnkit.tasks import TASKS
 
@@ -192,22 +193,38 @@ def test_tensorboard_is_written_on_request_and_when_a_run_goes_on(place):
     assert list(Path("shown/tensorboard").glob("events.*"))
 
 
-def test_ctrl_c_keeps_a_checkpoint_and_resume_goes_on(place, capsys):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_keeps_a_checkpoint_and_resume_goes_on(number, code, place, capsys):
     words = ["train", "lm", "input.txt", "--steps", "100000", *SMALL]
     process = subprocess.Popen([*RNNKIT, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     log = Path("runs/input/log.jsonl")
     while not (log.is_file() and log.read_text()):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert "rnnkit train --resume runs/input" in out
     text = Path("runs/input/config.toml").read_text()
     step = json.loads(max(Path("runs/input/checkpoints").glob("*/state.json")).read_text())["step"]
     Path("runs/input/config.toml").write_text(text.replace("steps = 100000", f"steps = {step + 5}"))
     assert main(["train", "--resume", "runs/input", "--json", "--quiet"]) == 0
     assert json.loads(capsys.readouterr().out)["steps"] == step + 5
+
+
+def test_a_run_that_diverges_is_exit_code_3_and_keeps_a_checkpoint_and_a_report(place, capsys):
+    words = ["train", "lm", "input.txt", "--steps", "50", "--learning-rate", "1e30", "--clip-norm", "none", *SMALL]
+    assert main([*words, "--quiet"]) == 3
+    message = capsys.readouterr().err
+    assert "training has diverged. The last good checkpoint is kept in runs/input/checkpoints" in message
+    assert "Traceback" not in message
+    assert list(Path("runs/input/checkpoints").glob("*/state.safetensors"))
+    assert "**The run failed**: the loss is " in Path("runs/input/report.md").read_text()
+
+
+def test_a_second_trainer_is_refused(trained, capsys):
+    with Run(trained).locked():
+        assert "is being trained by another process" in refused(capsys, "train", "--resume", trained)
 
 
 def test_a_reader_that_leaves_early_is_no_error(trained):

@@ -3,11 +3,17 @@
 import errno
 import json
 import logging
+import math
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +187,43 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(stopped: Path,
     newest.write_bytes(newest.read_bytes()[:1000])
     assert resume(stopped).steps == 20
     assert "is damaged" in caplog.text
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_where_it_was_resumed(
+    finished: Path, tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Killed(BaseException):
+        """Ends a run as a signal that nothing can catch does."""
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LanguageModel, "fit_baseline", killed)
+        with pytest.raises(Killed):
+            train("lm", tiny_text, run=tmp_path / "run", steps=4, **FAST)
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+    assert resume(tmp_path / "run").steps == 4
+    for name in ("model/weights.safetensors", "checkpoints/000000004/state.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_folders_left_between_two_renames_are_put_back(stopped: Path, tiny_text: Path):
+    newest = max((stopped / "checkpoints").iterdir())
+    for folder in (newest, stopped / "model"):
+        folder.rename(folder.with_name(f".{folder.name}.old"))
+    assert Run(stopped).load_checkpoint()[1]["step"] == 0
+    Run(stopped).mend()
+    assert Run(stopped).load_checkpoint()[1]["step"] == 2
+    assert (stopped / "model" / "weights.safetensors").is_file()
+    assert resume(stopped).steps == 20
+
+
+def test_a_folder_that_was_replaced_is_not_put_back(stopped: Path):
+    weights = (stopped / "model" / "weights.safetensors").read_bytes()
+    (stopped / ".model.old").mkdir()
+    Run(stopped).mend()
+    assert (stopped / "model" / "weights.safetensors").read_bytes() == weights
 
 
 def test_training_leaves_the_callers_random_numbers_and_threads_alone(tiny_text: Path, tmp_path: Path):
@@ -410,21 +453,6 @@ def test_a_signal_from_outside_ends_cleanly_and_the_run_goes_on(number: int, tin
 
 
 @pytest.mark.slow
-def test_a_kill_at_any_moment_leaves_a_run_that_loads_and_goes_on(tiny_text: Path, tmp_path: Path):
-    """A validation after every step: the process spends most of its time writing."""
-    for attempt in range(20):
-        run = tmp_path / f"run{attempt}"
-        process = begin(tiny_text, run, steps=100_000, validations=100_000)
-        time.sleep(0.02 + 0.037 * attempt)
-        process.kill()
-        process.communicate()
-        _, facts = Run(run).load_checkpoint()
-        assert facts["step"] > 0
-        assert rnnkit.load(run).predict(["the"])
-        assert resume(run, callbacks=[StopAt()]).steps > facts["step"]
-
-
-@pytest.mark.slow
 def test_a_disk_that_fills_up_keeps_the_earlier_checkpoint_and_model(tiny_text: Path, tmp_path: Path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -454,6 +482,65 @@ class FillAt(Callback):
         if self.seen == 3:
             free = os.statvfs(self.disk).f_bavail * os.statvfs(self.disk).f_bsize
             (self.disk / "ballast").write_bytes(bytes(free))
+
+
+class LimitAt(Callback):
+    """Lets no file grow beyond a size from the third validation on."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.seen = size, 0
+
+    def on_validation(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        self.seen += 1
+        if self.seen == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, resource.RLIM_INFINITY))
+
+
+def test_a_limit_on_the_size_of_files_keeps_the_earlier_checkpoint_and_model(
+    tiny_text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    run = tmp_path / "run"
+    try:
+        with pytest.raises(RunError, match="checkpoints/000000006 could not be written: .*too large"):
+            train("lm", tiny_text, run=run, steps=20, callbacks=[LimitAt(2000)], **FAST)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert "curves.png could not be written" in caplog.text
+    assert Run(run).load_checkpoint()[1]["step"] == 4
+    assert rnnkit.load(run).predict(["the"])
+    assert resume(run).steps == 20
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Take the right to write from a folder; root, who may always, steps down to nobody."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def test_a_run_that_may_only_be_read_is_used_but_not_trained(stopped: Path, tiny_text: Path):
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)  # pytest's own folders are closed to others
+        run = shutil.copytree(stopped, Path(place) / "run")
+        text = shutil.copy(tiny_text, place)
+        with read_only(run):
+            refusal = pytest.raises(ConfigError, match="run cannot be written: Permission denied; choose another with")
+            with refusal:
+                resume(run)
+            with refusal:
+                train("lm", text, run=run, overwrite=True, steps=1, **FAST)
+            model = rnnkit.load(run)
+            assert model.predict(["the"])
+            assert math.isfinite(model.score(model.load_data(run / "tokens" / "valid"))["nats"])
+        assert resume(run).steps == 20
 
 
 def test_a_full_disk_is_recognised_in_the_words_of_safetensors(tmp_path: Path):

@@ -154,15 +154,17 @@ def resume(run: str | Path, *, callbacks: Sequence[Callback] = ()) -> TrainResul
     if not first_process():
         return _join(home, fabric)
     with home.locked(), process_settings_kept(), losses_reported(fabric, home.folder):
-        tensors, facts = home.load_checkpoint()
-        if facts.get("finished"):
+        home.mend()
+        checkpoint = home.load_checkpoint() if home.begun else None
+        if checkpoint is not None and checkpoint[1].get("finished"):
             raise ConfigError(
-                f"{home.folder} is finished after {facts['step']:,} steps: evaluate or use it, "
+                f"{home.folder} is finished after {checkpoint[1]['step']:,} steps: evaluate or use it, "
                 "or train a new run for longer"
             )
+        torch.manual_seed(configs["training"].seed)  # as `train` does: killed before its first checkpoint, it begins
         prepared = task_class.load_assets(home.tokens, configs["model"])
         fabric.launch()
-        return _run(home, prepared, configs["training"], callbacks, fabric=fabric, checkpoint=(tensors, facts))
+        return _run(home, prepared, configs["training"], callbacks, fabric=fabric, checkpoint=checkpoint)
 
 
 def read_configs(
@@ -319,16 +321,24 @@ def _run(
 
 def _fit(trainer: Trainer, data: Mapping[str, Data], baseline: Mapping[str, float]) -> None:
     """Train, and show what came of it however it ended."""
-    failure = None
     try:
         trainer.fit()
     except BaseException as error:
-        failure = error
+        _show(trainer, data, baseline, failure=error)
         raise
-    finally:
-        if first_process():
-            _draw(trainer.run, trainer.task, baseline)
-            _report(trainer, data, baseline, metrics=None, failure=failure)
+    _show(trainer, data, baseline)
+
+
+def _show(
+    trainer: Trainer,
+    data: Mapping[str, Data],
+    baseline: Mapping[str, float],
+    *,
+    failure: BaseException | None = None,
+) -> None:
+    if first_process():
+        _draw(trainer.run, trainer.task, baseline)
+        _report(trainer, data, baseline, metrics=None, failure=failure)
 
 
 def _baseline(home: Run, task: Task, train_data: Any, valid_data: Any) -> dict[str, float]:
