@@ -89,6 +89,17 @@ def test_options_that_do_not_fit_the_model_to_go_on_from_are_refused(
     assert not (tmp_path / "on" / "config.toml").exists()
 
 
+def test_a_run_that_went_on_from_a_model_and_has_no_checkpoint_does_not_begin_without_it(
+    finished: Path, tiny_text: Path, tmp_path: Path
+):
+    run = train("lm", tiny_text, run=tmp_path / "on", start=finished, steps=1).run
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").mkdir()
+    (run / "log.jsonl").unlink()
+    with pytest.raises(CheckpointError, match="ended before its first checkpoint, without the weights"):
+        resume(run)
+
+
 def test_a_missing_model_to_go_on_from_is_named(tiny_text: Path, tmp_path: Path):
     with pytest.raises(CheckpointError, match="nowhere: there is no such folder"):
         train("lm", tiny_text, run=tmp_path / "on", start=tmp_path / "nowhere", steps=1)

@@ -161,6 +161,11 @@ def resume(run: str | Path, *, callbacks: Sequence[Callback] = ()) -> TrainResul
                 f"{home.folder} is finished after {checkpoint[1]['step']:,} steps: evaluate or use it, "
                 "or train a new run for longer"
             )
+        if checkpoint is None and read_toml(home.folder / "config.toml")["data"].get("start") not in (None, "none"):
+            raise CheckpointError(
+                f"{home.folder} ended before its first checkpoint, without the weights it went on from: "
+                "begin it again with --from and --overwrite"
+            )
         torch.manual_seed(configs["training"].seed)  # as `train` does: killed before its first checkpoint, it begins
         prepared = task_class.load_assets(home.tokens, configs["model"])
         fabric.launch()
