@@ -165,28 +165,3 @@ def _make_embedding(
     with torch.no_grad():
         weight[:NUM_SPECIAL] = 0  # rarely trained: as inputs they must not drive the state anywhere
     return embedding, softmax
-
-
-def take_weights(network: LanguageNetwork, trained: LanguageNetwork) -> None:
-    """Begin where another network is: with all its weights, and vectors of the mean for the tokens it does not know.
-
-    Args:
-        network: Its vocabulary begins with that of `trained`.
-        trained: Of the same sizes otherwise.
-
-    Raises:
-        ConfigError: If another size differs.
-    """
-    theirs = trained.state_dict()
-    for name, tensor in network.state_dict().items():
-        before = theirs.get(name)
-        grows = before is not None and len(before) == trained.vocabulary_size and before.shape[1:] == tensor.shape[1:]
-        if before is None or (before.shape != tensor.shape and not grows):
-            size = "not there" if before is None else tuple(before.shape)
-            raise ConfigError(
-                f"{name} is {tuple(tensor.shape)} here and {size} in the model to go on from; expected the same: "
-                "leave out the options that change the network's sizes"
-            )
-        with torch.no_grad():
-            tensor[: len(before)] = before
-            tensor[len(before) :] = before[NUM_SPECIAL:].mean(0)

@@ -16,15 +16,16 @@ from rnnkit.baselines.ngram import NGram, default_order
 from rnnkit.data.batching import Chunk, Lanes
 from rnnkit.data.readers import Corpus, read_text, split_by_position
 from rnnkit.data.samples import sample_path
-from rnnkit.data.vocabulary import UNKNOWN, Vocabulary, build_vocabulary
+from rnnkit.data.vocabulary import UNKNOWN, Vocabulary
 from rnnkit.data.vocabulary import load as load_vocabulary
 from rnnkit.data.vocabulary import save as save_vocabulary
 from rnnkit.decoding.search import Sampling
-from rnnkit.errors import CheckpointError, ConfigError
+from rnnkit.errors import CheckpointError
 from rnnkit.kernels import State
 from rnnkit.metrics import language_model_metrics
 from rnnkit.tasks.base import Loss, Task
 from rnnkit.tasks.language_model.adaptation import AdaptedScore, score_adapting
+from rnnkit.tasks.language_model.beginning import grow_vocabulary, learn_vocabulary, take_weights
 from rnnkit.tasks.language_model.config import LanguageModelConfig
 from rnnkit.tasks.language_model.corpus import (
     TokenCorpus,
@@ -34,7 +35,7 @@ from rnnkit.tasks.language_model.corpus import (
     reset_fresh,
 )
 from rnnkit.tasks.language_model.generation import continuations
-from rnnkit.tasks.language_model.network import LanguageNetwork, take_weights
+from rnnkit.tasks.language_model.network import LanguageNetwork
 from rnnkit.tasks.language_model.results import TextScore, TokenScore
 from rnnkit.tasks.language_model.scoring import score_tokens
 from rnnkit.tasks.language_model.stream import LanguageStream
@@ -120,18 +121,10 @@ class LanguageModel(Task):
     def prepare(cls, examples: Corpus, config: LanguageModelConfig, *, start: Self | None = None) -> Self:
         """Learn the vocabulary from the training text and draw a network, or go on from a trained model's."""
         texts = [document.text for document in examples.documents]
-        facts = {"documents": len(examples.documents), "notes": examples.notes()}
-        limits = {"size": config.vocabulary_size, "minimum_count": config.minimum_count}
-        if start is None:
-            vocabulary = build_vocabulary(config.vocabulary, texts, word_split=config.word_split, **limits)
-            return cls(config, vocabulary, facts)
-        if config.vocabulary != start.config.vocabulary:
-            kind = start.config.vocabulary
-            raise ConfigError(f"vocabulary is {config.vocabulary!r}; expected {kind!r}, as the model to go on from has")
-        clustered = start.network.softmax is not None  # by frequency: new words would stand in the wrong place
-        vocabulary = start.vocabulary if clustered else start.vocabulary.grown(texts, **limits)
-        task = cls(config, vocabulary, facts)
-        take_weights(task.network, start.network)
+        vocabulary = learn_vocabulary(texts, config) if start is None else grow_vocabulary(start, texts, config)
+        task = cls(config, vocabulary, {"documents": len(examples.documents), "notes": examples.notes()})
+        if start is not None:
+            take_weights(task.network, start.network)
         return task
 
     def notes(self) -> list[str]:
