@@ -121,6 +121,30 @@ def test_the_smallest_texts_are_inspected(text):
     assert inspect_text(corpus_of(text)).characters == len(text)
 
 
+def test_the_report_does_not_depend_on_blocks(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    path.write_text(sample_path("shakespeare").read_text()[:30_000] + "<|>" + "é’ " * 90 + "’\n" * 3 + "end of it\n")
+    whole = inspect_text(read_text([path], document_separator="<|>"))
+    monkeypatch.setattr("rnnkit.data.documents.BLOCK_BYTES", 70)
+    monkeypatch.setattr("rnnkit.data.documents.BLOCK_CHARACTERS", 70)
+    assert inspect_text(read_text([path], document_separator="<|>")) == whole
+
+
+def test_a_line_too_long_to_hold_still_has_its_length(monkeypatch):
+    monkeypatch.setattr("rnnkit.inspection.HELD_CHARACTERS", 50)
+    monkeypatch.setattr("rnnkit.data.documents.BLOCK_CHARACTERS", 20)
+    found = inspect_text(corpus_of("short\n" + "word " * 300 + "\nend")).lines
+    assert (found.count, found.longest, found.longest_at) == (3, 1500, "0.txt:2")
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 10, 57])
+def test_percentiles_are_those_of_numpy(length):
+    lines = ["x" * (1 + (7 * number) % 41) for number in range(length)]
+    found = inspect_text(corpus_of("\n".join(lines) + "\n\n")).lines
+    filled = [len(line) for line in lines]
+    assert found.percentiles == {p: int(np.percentile(filled, p) + 1e-9) for p in (50, 90, 99)}
+
+
 def test_the_report_is_json_and_its_sections_are_text():
     found = inspect_text(read_text([sample_path("shakespeare")]))
     assert json.loads(json.dumps(found.to_dict()))["suggestion"]["vocabulary"] == "character"

@@ -1,51 +1,29 @@
 """The data doctor: what a text holds, what is wrong with it, and how to train on it."""
 
-import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
+from rnnkit.data.characters import CharacterRow, character_rows, oddity
+from rnnkit.data.documents import VALID_CHARACTERS, Blocks
 from rnnkit.data.readers import Corpus, Document, FileReport, split_by_position
 from rnnkit.data.subwords import suggested_subword_size
-from rnnkit.data.tokens import blocks, printable
-from rnnkit.data.vocabulary import WordVocabulary, character_counts, is_tokenised
+from rnnkit.data.tally import Tally
+from rnnkit.data.vocabulary import character_counts, is_tokenised
 
 RAREST = 12  # characters listed
 EXAMPLES = 3  # repeated lines and documents shown
 SHOWN_CHARACTERS = 60  # of an example
+HELD_CHARACTERS = 1_000_000  # of a line whose end is not in sight
+LONGEST_WORD = 100  # what is beyond tells no words apart
 LONG_LINE = 20  # shorter lines repeat by nature, as the names in a play
 SMALL_TEXT_BYTES = 5_000_000
 HUGE_ALPHABET = 1000
-VALID_CHARACTERS = 1_000_000  # validated on at most; the rest of a large text trains
 PERCENTILES = (50, 90, 99)
-
-PLAIN = {"‘": "'", "’": "'", "“": '"', "”": '"'}
-LATIN_TWINS = dict(zip("АВЕКМНОРСТХаеорсхуіΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTXaeopcxyiABEZHIKMNOPTYXo", strict=True))
-TWIN_RATIO = 100  # a twin this much rarer than its Latin letter is a slip, not another language
-CATEGORIES = {
-    "Cc": "control character",
-    "Cf": "invisible character",
-    "Co": "private-use character",
-    "Cn": "unassigned character",
-    "Zs": "space that is not the plain one",
-    "Zl": "line separator that is no line end",
-    "Zp": "paragraph separator that is no line end",
-}
-
-
-@dataclass(frozen=True)
-class CharacterRow:
-    """One character: printable form, code point and name, count, file:line of its first, what is odd ("": nothing)."""
-
-    character: str
-    name: str
-    count: int
-    first: str
-    odd: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +53,7 @@ class Lines:
 class Words:
     """What stands between white space: how many, how many distinct, and two shares in [0, 1].
 
-    `once_share` is of the distinct words; `unseen_share` of the words in the last 10 % that the first 90 % lacks.
+    `once_share` is of the distinct words, `unseen_share` of the words kept for validation that the rest lacks.
     """
 
     count: int
@@ -149,7 +127,7 @@ class TextInspection:
                 [
                     ("distinct", f"{words.distinct:,}"),
                     ("seen once", f"{words.once_share:.1%} of the distinct"),
-                    ("unseen", f"{words.unseen_share:.1%} of the last 10 % are not in the first 90 %"),
+                    ("unseen", f"{words.unseen_share:.1%} of those kept for validation are not in the rest"),
                 ],
             ),
             (
@@ -173,155 +151,144 @@ def inspect_text(corpus: Corpus) -> TextInspection:
     Returns:
         Sizes, oddities with file:line, repeats, a suggested vocabulary and split, and what to do first.
     """
-    texts = [document.text for document in corpus.documents]
+    texts = Blocks(corpus.documents)
     counts = character_counts(texts)
     text_bytes = sum(count * _utf8_bytes(character) for character, count in counts.items())
     lines = _inspect_lines(corpus.documents)
     words = _inspect_words(corpus)
-    odd = _odd_characters(corpus.documents, counts)
-    repeated = _repeated_documents(corpus.documents)
+    by_count = sorted(counts, key=lambda character: (counts[character], character))
+    strange = sorted((c for c in counts if oddity(c, counts)), key=lambda character: (-counts[character], character))
+    odd = character_rows(corpus.documents, strange[:RAREST], counts)
+    repeated, num_repeated = _repeated_documents(corpus.documents)
     suggestion = _suggest(texts, text_bytes=text_bytes, alphabet=len(counts), characters=corpus.characters)
-    warnings = _warnings(corpus, lines=lines, words=words, odd=odd, repeated_documents=len(repeated))
+    warnings = _warnings(corpus, lines=lines, words=words, odd=odd, repeated_documents=num_repeated)
     return TextInspection(
         files=corpus.files,
-        documents=len(texts),
+        documents=len(corpus.documents),
         characters=corpus.characters,
         bytes=text_bytes,
         distinct_characters=len(counts),
-        rarest=[
-            _character_row(corpus.documents, character, counts)
-            for character in sorted(counts, key=lambda character: (counts[character], character))[:RAREST]
-        ],
+        rarest=character_rows(corpus.documents, by_count[:RAREST], counts),
         odd=odd,
         lines=lines,
         words=words,
-        repeated_documents=repeated[:EXAMPLES],
+        repeated_documents=repeated,
         suggestion=suggestion,
         warnings=warnings,
-        recommendations=_recommendations(corpus, suggestion, odd=odd, lines=lines, repeated_documents=len(repeated)),
+        recommendations=_recommendations(corpus, suggestion, odd=odd, lines=lines, repeated_documents=num_repeated),
     )
 
 
 def _inspect_lines(documents: Sequence[Document]) -> Lines:
-    lengths: list[np.ndarray] = []
-    longest, longest_at = 0, ""
-    empty = 0
-    repeats: Counter[str] = Counter()
+    lengths: Counter[int] = Counter()
+    longest, longest_at, empty = -1, "", 0
+    repeats = Tally()
     for document in documents:
-        lines = document.text.removesuffix("\n").split("\n")
-        of_document = np.fromiter(map(len, lines), dtype=np.int64, count=len(lines))
-        lengths.append(of_document)
-        if of_document.max() >= longest:
-            longest, longest_at = (
-                int(of_document.max()),
-                f"{document.source}:{document.first_line + of_document.argmax()}",
-            )
-        stripped = [line.strip() for line in lines]
-        empty += stripped.count("")
-        repeats.update(line for line in stripped if len(line) >= LONG_LINE)
-    every = np.concatenate(lengths)
-    filled = every[every > 0] if every.any() else every
-    total = repeats.total()
+        first_line = document.first_line
+        for lines, before in _lines(document):
+            of_block = list(map(len, lines))
+            of_block[0] += before
+            lengths.update(of_block)
+            if max(of_block) > longest:
+                longest = max(of_block)
+                longest_at = f"{document.source}:{first_line + of_block.index(longest)}"
+            stripped = [line.strip() for line in lines]
+            empty += stripped.count("")
+            repeats.add(_key(line) for line in stripped if len(line) >= LONG_LINE)
+            first_line += len(lines)
+    total = repeats.counts.total()
     return Lines(
-        count=len(every),
-        empty_share=empty / len(every),
+        count=lengths.total(),
+        empty_share=empty / lengths.total(),
         longest=longest,
         longest_at=longest_at,
-        percentiles={percentile: int(np.percentile(filled, percentile)) for percentile in PERCENTILES},
-        repeated_share=(total - len(repeats)) / total if total else 0.0,
-        repeated=[(_shorten(line), count) for line, count in repeats.most_common(EXAMPLES) if count > 1],
+        percentiles=_percentiles(lengths),
+        repeated_share=(total - len(repeats.counts)) / total if total else 0.0,
+        repeated=[(key.split("\0")[0], count) for key, count in repeats.counts.most_common(EXAMPLES) if count > 1],
     )
+
+
+def _lines(document: Document) -> Iterator[tuple[list[str], int]]:
+    """Yield a document's lines, some at a time, and how many characters at the start of the first are left out."""
+    rest, before, none = "", 0, True
+    for block in document.blocks():
+        *lines, rest = (rest + block).split("\n")
+        if lines:
+            yield lines, before
+            before, none = 0, False
+        if len(rest) > HELD_CHARACTERS:
+            rest, before = "", before + len(rest)
+    if rest or before or none:
+        yield [rest], before
+
+
+def _key(line: str) -> str:
+    """Return a line, or for a long one its beginning as it is shown, and a hash: a large text has many."""
+    if len(line) <= SHOWN_CHARACTERS:
+        return line
+    digest = blake2b(line.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return f"{line[: SHOWN_CHARACTERS - 1]}…\0{digest}"
+
+
+def _percentiles(lengths: Mapping[int, int]) -> dict[int, int]:
+    """Return the lengths at PERCENTILES of the lines that are not empty, between two lines by their distance."""
+    values = np.array(sorted(length for length in lengths if length) or [0])
+    ends = np.cumsum([lengths[int(value)] for value in values])
+    places = np.array(PERCENTILES) / 100 * (ends[-1] - 1)
+    low, high = (values[np.searchsorted(ends, place, "right")] for place in (np.floor(places), np.ceil(places)))
+    return dict(zip(PERCENTILES, (low + (high - low) * (places % 1)).astype(int).tolist(), strict=True))
 
 
 def _inspect_words(corpus: Corpus) -> Words:
     one_character = corpus.characters < 2  # which cannot be split
     parts = (corpus.documents, ()) if one_character else split_by_position(corpus.documents, valid_share=0.1)
     train, valid = map(_word_counts, parts)
-    unseen = sum(count for word, count in valid.items() if word not in train)
-    valid_words = valid.total()
-    train.update(valid)
-    once = sum(count == 1 for count in train.values())
+    comparable = {word: count for word, count in valid.counts.items() if train.samples(word)}
+    unseen = sum(count for word, count in comparable.items() if word not in train.counts)
+    train.add(valid.counts)
+    once = sum(count == 1 for count in train.counts.values())
     return Words(
-        count=train.total(),
-        distinct=len(train),
-        once_share=once / max(len(train), 1),
-        unseen_share=unseen / valid_words if valid_words else 0.0,
+        count=train.total,
+        distinct=train.distinct,
+        once_share=once / max(len(train.counts), 1),
+        unseen_share=unseen / sum(comparable.values()) if comparable else 0.0,
     )
 
 
-def _word_counts(documents: Sequence[Document]) -> Counter[str]:
-    cutter = WordVocabulary((), split="whitespace")
-    counts: Counter[str] = Counter()
-    for document in documents:
-        for block in blocks(cutter, document.text):
-            counts.update(block.split())
-    return counts
+def _word_counts(documents: Sequence[Document]) -> Tally:
+    words = Tally()
+    for block in Blocks(documents):
+        words.add(word[:LONGEST_WORD] for word in block.split())
+    return words
 
 
-def _repeated_documents(documents: Sequence[Document]) -> list[tuple[str, str]]:
-    """Pair each document that repeats an earlier one, but for case and spaces, with that one: both as file:line."""
+def _repeated_documents(documents: Sequence[Document]) -> tuple[list[tuple[str, str]], int]:
+    """Find documents that repeat an earlier one, but for case and spaces: EXAMPLES with that one, and the number."""
     if len(documents) == 1:
-        return []
-    first: dict[bytes, str] = {}
-    repeated = []
-    for document in documents:
-        where = f"{document.source}:{document.first_line}"
-        normal = " ".join(document.text.lower().split())
-        digest = blake2b(normal.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        if digest in first and len(normal) >= LONG_LINE:
-            repeated.append((where, first[digest]))
-        first.setdefault(digest, where)
-    return repeated
+        return [], 0
+    hashes = np.fromiter(map(_hash, documents), np.uint64, len(documents))
+    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    repeated = np.flatnonzero((first[inverse] < np.arange(len(hashes))) & (hashes != 0))
+    pairs = [(documents[int(index)], documents[int(first[inverse[index]])]) for index in repeated[:EXAMPLES]]
+    return [(_place(one), _place(other)) for one, other in pairs], len(repeated)
 
 
-def _odd_characters(documents: Sequence[Document], counts: Mapping[str, int]) -> list[CharacterRow]:
-    odd = [character for character in counts if _oddity(character, counts)]
-    odd.sort(key=lambda character: (-counts[character], character))
-    return [_character_row(documents, character, counts) for character in odd[:RAREST]]
+def _hash(document: Document) -> int:
+    """Hash a document's words; 0 for one too short to compare."""
+    digest, characters = blake2b(digest_size=8), 0
+    for block in document.blocks():
+        normal = " ".join(block.lower().split()) + " "
+        characters += len(normal)
+        digest.update(normal.encode("utf-8", "surrogatepass"))
+    return int.from_bytes(digest.digest()) if characters > LONG_LINE else 0
 
 
-def _oddity(character: str, counts: Mapping[str, int]) -> str:
-    if character in "\n\t ":
-        return ""
-    if character == "\ufffd":
-        return "stands for a character lost in an earlier conversion"
-    category = unicodedata.category(character)
-    if category in CATEGORIES:
-        return CATEGORIES[category]
-    if "\u0300" <= character <= "\u036f":
-        return "accent apart from its letter, normalise the text to NFC"
-    if PLAIN.get(character) in counts:
-        return f"beside the plain {PLAIN[character]}"
-    twin = LATIN_TWINS.get(character)
-    if twin and counts.get(twin, 0) > TWIN_RATIO * counts[character] and not _writes_script_of(character, counts):
-        return f"looks like the Latin {twin}"
-    return ""
+def _place(document: Document) -> str:
+    return f"{document.source}:{document.first_line}"
 
 
-def _writes_script_of(twin: str, counts: Mapping[str, int]) -> bool:
-    """Tell whether letters of a twin's alphabet occur that no Latin one looks like: then the twin is meant."""
-    script = unicodedata.name(twin).split()[0]
-    return any(unicodedata.name(other, "").startswith(script) for other in counts if other not in LATIN_TWINS)
-
-
-def _character_row(documents: Sequence[Document], character: str, counts: Mapping[str, int]) -> CharacterRow:
-    name = f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
-    return CharacterRow(
-        printable(character), name, counts[character], _first_place(documents, character), _oddity(character, counts)
-    )
-
-
-def _first_place(documents: Sequence[Document], character: str) -> str:
-    for document in documents:
-        place = document.text.find(character)
-        if place >= 0:
-            line = document.first_line + document.text.count("\n", 0, place)
-            return f"{document.source}:{line}"
-    raise AssertionError("called for a character that occurs")
-
-
-def _suggest(texts: Sequence[str], *, text_bytes: int, alphabet: int, characters: int) -> Suggestion:
-    valid_share = round(min(0.1, max(0.005, VALID_CHARACTERS / characters)), 3)
+def _suggest(texts: Iterable[str], *, text_bytes: int, alphabet: int, characters: int) -> Suggestion:
+    valid_share = round(min(0.1, max(0.001, VALID_CHARACTERS / characters)), 3)
     size = suggested_subword_size(text_bytes)
     if is_tokenised(texts) and any("<unk>" in text for text in texts):
         return Suggestion("word", None, "the text is tokenised and its rare words are <unk> already", valid_share)
@@ -384,7 +351,3 @@ def _file_value(file: FileReport) -> str:
 def _row(row: CharacterRow) -> tuple[str, str]:
     odd = f" ({row.odd})" if row.odd else ""
     return row.character, f"{row.count:,}x, first {row.first}: {row.name}{odd}"
-
-
-def _shorten(line: str) -> str:
-    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"

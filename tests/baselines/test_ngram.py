@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnkit.baselines import NGram, default_order, ngram
-from rnnkit.data.batching import TokenStream, encode_documents
+from rnnkit.data.batching import TokenStream
 from rnnkit.data.vocabulary import DOCUMENT, VOCABULARIES, build_vocabulary
 from rnnkit.errors import CheckpointError, ConfigError, DataError
 
@@ -66,6 +66,17 @@ def test_the_distribution_sums_to_1_and_agrees_with_the_score(train, document, o
         probabilities = model.distribution(document[:place])
         assert probabilities.sum() == pytest.approx(1, abs=1e-12)
         assert -math.log(probabilities[token]) == pytest.approx(scores[place], rel=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(train=DOCUMENTS, test=DOCUMENTS, order=st.integers(1, 4), size=st.integers(1, 9))
+def test_scores_are_the_same_bits_in_blocks_of_any_size(train, test, order, size):
+    model = NGram.fit(stream_of(train), vocabulary_size=SIZE, order=order)
+    whole = model.score(stream_of(test))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ngram, "SCORE_TOKENS", size)
+        assert len(list(model.score_blocks(stream_of(test)))) == -(-sum(map(len, test)) // size)
+        assert model.score(stream_of(test)).tolist() == whole.tolist()
 
 
 def test_a_hand_value():
@@ -171,7 +182,8 @@ def test_tiny_shakespeare_scores_as_measured_elsewhere():
     folder = Path(os.environ["RNNKIT_DATA"]) / "lm/tinyshakespeare"
     train, valid = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("train.txt", "valid.txt"))
     vocabulary = build_vocabulary("character", [train])
-    model = NGram.fit(encode_documents(vocabulary, [train]), vocabulary_size=vocabulary.size, order=7)
-    nats = model.score(encode_documents(vocabulary, [valid])).mean()
+    train_stream, valid_stream = (TokenStream(vocabulary.encode(text), np.array([0])) for text in (train, valid))
+    model = NGram.fit(train_stream, vocabulary_size=vocabulary.size, order=7)
+    nats = model.score(valid_stream).mean()
     # 1.779 was measured apart from this code, and is known to three decimals.
     assert nats == pytest.approx(1.779, abs=0.001)

@@ -1,13 +1,15 @@
 import itertools
 import json
+from functools import cache
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rnnkit.data import batching
 from rnnkit.data.batching import PADDING, Lanes, TokenStream, encode_documents
-from rnnkit.data.vocabulary import DOCUMENT, build_vocabulary
+from rnnkit.data.vocabulary import DOCUMENT, VOCABULARIES, build_vocabulary
 from rnnkit.errors import CheckpointError, ConfigError, DataError
 
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=12)
@@ -149,16 +151,73 @@ def test_no_lanes_and_no_time_are_refused(batch, time):
         Lanes(stream_of([9]), batch=batch, time=time, seed=0)
 
 
-def test_documents_without_tokens_are_left_out():
-    stream = encode_documents(build_vocabulary("character", ["abc"]), ["ab", "", "c"])
+def test_documents_without_tokens_are_left_out(tmp_path):
+    parts = encode_documents(build_vocabulary("character", ["abc"]), [["ab"], [], ["", "c"]])
+    stream = TokenStream.write(tmp_path, parts, vocabulary_size=5)
     assert (stream.tokens.tolist(), stream.starts.tolist(), stream.targets) == ([2, 3, 4], [0, 2], 4)
-    assert encode_documents(build_vocabulary("byte", []), []).targets == 0
+    assert (
+        TokenStream.write(tmp_path, encode_documents(build_vocabulary("byte", []), []), vocabulary_size=9).targets == 0
+    )
+
+
+@pytest.mark.parametrize("kind", VOCABULARIES)
+@settings(max_examples=60)
+@given(data=st.data())
+def test_tokens_depend_neither_on_blocks_nor_on_batches(kind, data):
+    texts = data.draw(st.lists(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), max_size=4))
+    vocabulary = vocabulary_of(kind)
+    blocks = [cut_at(text, data.draw(st.lists(st.integers(0, len(text)), max_size=4))) for text in texts]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batching, "BATCH_CHARACTERS", data.draw(st.sampled_from([1, 5, 1000])))
+        parts = list(encode_documents(vocabulary, blocks))
+    whole = [ids for ids in map(vocabulary.encode, texts) if len(ids)]
+    assert [id for tokens, _ in parts for id in tokens.tolist()] == [id for ids in whole for id in ids.tolist()]
+    before = np.cumsum([0] + [len(tokens) for tokens, _ in parts])
+    starts = [int(place + start) for place, (_, starts) in zip(before, parts, strict=False) for start in starts]
+    assert starts == np.cumsum([0] + [len(ids) for ids in whole])[:-1].tolist()
+
+
+PIECES = ["the ", "cat", "  ", "\n", "sat", ".", " 3.14", "'s", "é", "中文。", "😀", "\t", "x"]
+
+
+@cache
+def vocabulary_of(kind):
+    text = "the cat sat on the mat.\n" * 20 + " ".join(PIECES)
+    return build_vocabulary(kind, [text], size=300 if kind in ("bpe", "unigram") else None)
+
+
+def cut_at(text, places):
+    """Cut a text at some places."""
+    borders = [0, *sorted(places), len(text)]
+    return [text[start:end] for start, end in itertools.pairwise(borders)]
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(2**16, np.uint16), (2**16 + 1, np.int32)])
+def test_a_token_takes_two_bytes_where_the_vocabulary_allows(tmp_path, size, dtype):
+    tokens = np.array([0, size - 1, 7], dtype=np.int32)
+    stream = TokenStream.write(
+        tmp_path, [(tokens[:2], np.array([0])), (tokens[2:], np.array([]))], vocabulary_size=size
+    )
+    assert stream.tokens.dtype == dtype
+    assert stream.tokens.tolist() == tokens.tolist()
+    assert stream.starts.tolist() == [0]
+
+
+def test_a_write_that_breaks_off_leaves_no_tokens_that_look_whole(tmp_path):
+    def broken():
+        yield np.array([5, 6, 7]), np.array([0])
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        TokenStream.write(tmp_path, broken(), vocabulary_size=9)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        TokenStream.load(tmp_path)
 
 
 @pytest.mark.parametrize("mmap", [True, False])
 def test_a_saved_stream_is_the_same_when_loaded(tmp_path, mmap):
     stream = stream_of([3, 4, 5])
-    stream.save(tmp_path / "tokens")
+    TokenStream.write(tmp_path / "tokens", [(stream.tokens, stream.starts)], vocabulary_size=20)
     loaded = TokenStream.load(tmp_path / "tokens", mmap=mmap)
     assert isinstance(loaded.tokens, np.memmap) == mmap
     assert (loaded.tokens.tolist(), loaded.starts.tolist()) == (stream.tokens.tolist(), stream.starts.tolist())

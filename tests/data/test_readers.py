@@ -1,11 +1,16 @@
 import codecs
 import gzip
+import os
+import threading
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from rnnkit.data.readers import Document, read_text, split_by_position
+from rnnkit.data import documents, survey
+from rnnkit.data.readers import Document, read_text
 from rnnkit.data.samples import sample_path
-from rnnkit.errors import ConfigError, DataError
+from rnnkit.errors import ConfigError, DataError, RunError
 
 
 def write(folder, name, content):
@@ -18,7 +23,7 @@ def write(folder, name, content):
 def test_a_clean_file_is_one_document_and_needs_no_note(tmp_path):
     path = write(tmp_path, "a.txt", "héllo\nworld\n".encode())
     corpus = read_text([path])
-    assert corpus.documents == (Document("héllo\nworld\n", str(path), 1),)
+    assert list(corpus.documents) == [Document("héllo\nworld\n", str(path), 1)]
     assert (corpus.characters, corpus.files[0].bytes, corpus.notes()) == (12, 13, [])
 
 
@@ -127,57 +132,12 @@ def test_a_false_gzip_is_refused(tmp_path):
 def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
     path = write(tmp_path, "a.txt", b"x")
 
-    def refuse(self):
+    def refuse(self, mode):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)  # root may read everything, whatever the mode
+    monkeypatch.setattr("pathlib.Path.open", refuse)  # root may read everything, whatever the mode
     with pytest.raises(DataError, match=r"a\.txt: the file may not be read"):
         read_text([path])
-
-
-def test_one_document_is_cut_at_the_last_line_end_before_the_point():
-    text = "line one\n" * 20
-    train, valid = split_by_position([Document(text, "a", 1)], valid_share=0.12)
-    assert train[0].text + valid[0].text == text
-    assert (len(train[0].text), valid[0].first_line) == (9 * 17, 18)  # the point is 158, the line end before it 153
-
-
-def test_one_document_without_line_ends_is_cut_at_the_point():
-    train, valid = split_by_position([Document("x" * 100, "a")], valid_share=0.1)
-    assert (len(train[0].text), len(valid[0].text)) == (90, 10)
-
-
-def test_a_line_end_at_the_very_end_leaves_validation_text():
-    train, valid = split_by_position([Document("ab\n", "a")], valid_share=0.01)
-    assert (train[0].text, valid[0].text) == ("ab", "\n")
-
-
-def test_several_documents_stay_whole():
-    documents = [Document(letter * 10, letter) for letter in "abcdefghij"]
-    train, valid = split_by_position(documents, valid_share=0.15)
-    assert [document.source for document in valid] == ["i", "j"]
-    assert (*train, *valid) == tuple(documents)
-
-
-def test_at_least_one_document_stays_in_training():
-    train, valid = split_by_position([Document("a", "a"), Document("b" * 9, "b")], valid_share=0.99)
-    assert (len(train), len(valid)) == (1, 1)
-
-
-@pytest.mark.parametrize("share", [0, 1, -0.1, 2.5])
-def test_a_share_outside_0_to_1_is_refused(share):
-    with pytest.raises(ConfigError, match=f"valid_share is {share}"):
-        split_by_position([Document("abc", "a")], valid_share=share)
-
-
-def test_a_text_of_one_character_cannot_be_split():
-    with pytest.raises(DataError, match=r"short\.txt: 1 characters are too short"):
-        split_by_position([Document("a", "short.txt")], valid_share=0.1)
-
-
-def test_no_documents_cannot_be_split():
-    with pytest.raises(DataError, match="no document to split"):
-        split_by_position([], valid_share=0.1)
 
 
 def test_the_bundled_shakespeare_is_plain_text_with_its_licence_beside_it():
@@ -189,3 +149,110 @@ def test_the_bundled_shakespeare_is_plain_text_with_its_licence_beside_it():
 def test_an_unknown_sample_is_refused():
     with pytest.raises(ConfigError, match="'goethe'; expected one of: shakespeare"):
         sample_path("goethe")
+
+
+BYTES = [b"a", b" ", b"word", b"\r", b"\n", b"\r\n", b"\xff", b"\xe4\xb8", b"\xc3", b"<|", b"|>", b"<||>"]
+BYTES += [text.encode() for text in ("é", "中", "😀", "\ufffd")]
+
+
+def expected_text(raw, *, codec="utf-8"):
+    return raw.decode(codec, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def expected_bad_line(raw):
+    """The line of the first byte that decodes to nothing, by the decoder's own word."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        return 1 + expected_text(raw[: error.start]).count("\n")
+    return None
+
+
+@settings(max_examples=300)
+@given(data=st.data(), size=st.integers(3, 9))
+def test_a_file_read_in_blocks_is_the_file_read_at_once(data, size, tmp_path_factory):
+    raw = b"visible" * 30 + b"".join(data.draw(st.lists(st.sampled_from(BYTES), max_size=20)))
+    folder = tmp_path_factory.getbasetemp()
+    plain, packed = write(folder, "a.txt", raw), write(folder, "a.txt.gz", gzip.compress(raw))
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (documents, survey):
+            patch.setattr(module, "BLOCK_BYTES", size)
+        patch.setattr(documents, "BLOCK_CHARACTERS", size)
+        for path in (plain, packed):
+            corpus = read_text([path])
+            assert corpus.documents[0].text == "".join(corpus.documents[0].blocks()) == expected_text(raw)
+            assert corpus.characters == len(expected_text(raw))
+            report = corpus.files[0]
+            assert (report.bytes, report.carriage_returns) == (len(raw), raw.count(b"\r"))
+            assert report.first_bad_line == expected_bad_line(raw)
+            surplus = raw.decode(errors="ignore").count("\ufffd")
+            assert report.bad_bytes == raw.decode(errors="replace").count("\ufffd") - surplus
+            separated = read_text([path], document_separator="<||>")
+            found = [(document.text, document.first_line) for document in separated.documents]
+            assert found == list(expected_documents(expected_text(raw), "<||>"))
+            assert [document.text for document in separated.documents[:]] == [text for text, _ in found]
+            assert separated.characters == sum(len(text) for text, _ in found)
+
+
+def expected_documents(text, separator):
+    line = 1
+    for piece in text.split(separator):
+        if piece.strip():
+            yield piece, line
+        line += (piece + separator).count("\n")
+
+
+@settings(max_examples=100)
+@given(text=st.text(st.sampled_from("a \r\n中😀"), max_size=30), mark=st.sampled_from(["utf-16-le", "utf-16-be"]))
+def test_utf16_read_in_blocks_is_utf16_read_at_once(text, mark, tmp_path_factory):
+    raw = ("\ufeff" + text + "end").encode(mark)
+    path = write(tmp_path_factory.getbasetemp(), "a.txt", raw)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(survey, "BLOCK_BYTES", 3)
+        corpus = read_text([path])
+    assert (corpus.documents[0].text, corpus.files[0].bytes) == (expected_text(raw, codec="utf-16"), len(raw))
+
+
+def test_separators_of_line_ends_are_found_in_a_file_with_carriage_returns(tmp_path):
+    path = write(tmp_path, "a.txt", b"one\r\n\r\n\r\ntwo\r\n\r\n\r\n\r\nthree")
+    found = [
+        (document.text, document.first_line) for document in read_text([path], document_separator="\n\n\n").documents
+    ]
+    assert found == [("one", 1), ("two", 4), ("\nthree", 7)]
+
+
+def test_a_pipe_is_read_once_and_kept(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(b"from\na pipe"))
+    writer.start()
+    corpus = read_text([pipe])
+    writer.join()
+    assert [document.text for document in corpus.documents] * 2 == ["from\na pipe"] * 2
+
+
+def test_a_file_that_is_gone_or_shorter_when_it_is_needed_is_named(tmp_path):
+    path = write(tmp_path, "a.txt", b"some text")
+    corpus = read_text([path])
+    path.write_bytes(b"some")
+    with pytest.raises(DataError, match=r"a\.txt: the file became shorter while it was read"):
+        list(corpus.documents)
+    path.unlink()
+    with pytest.raises(DataError, match=r"a\.txt: the file cannot be read any more \(No such file"):
+        list(corpus.documents)
+
+
+def test_a_copy_for_which_there_is_no_room_is_a_failed_run(tmp_path, monkeypatch):
+    def full():
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    assert read_text([write(tmp_path, "a.txt", b"needs\nno copy")]).characters == 13
+    with pytest.raises(RunError, match="No space left on device.*TMPDIR"):
+        read_text([write(tmp_path, "b.txt", b"does\r\n")])
+
+
+def test_small_documents_of_a_file_take_little_memory(tmp_path):
+    documents = read_text([write(tmp_path, "a.txt", b"x|" * 5000)], document_separator="|").documents
+    assert (len(documents), documents.rows.nbytes) == (5000, 48 * 5000)
+    assert documents[4999] == documents[-1]

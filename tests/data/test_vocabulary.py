@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnkit.data import tokens
 from rnnkit.data.samples import sample_path
 from rnnkit.data.subwords import _sample, suggested_subword_size
 from rnnkit.data.vocabulary import DOCUMENT, UNKNOWN, VOCABULARIES, build_vocabulary, is_tokenised, load, save
@@ -132,13 +131,30 @@ def test_a_saved_vocabulary_is_the_same_when_loaded(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_long_text_is_encoded_in_blocks_to_the_same_ids(kind, monkeypatch):
+@settings(max_examples=50, deadline=None)
+@given(texts=st.lists(TEXTS, max_size=4))
+def test_an_encoder_gives_each_text_the_ids_of_encode(kind, texts):
     vocabulary = vocabulary_of(kind)
-    text = sample_path("shakespeare").read_text()[:5000] + "x" * 300 + " end"
-    whole = vocabulary.encode(text).tolist()
-    monkeypatch.setattr(tokens, "BLOCK_CHARACTERS", 64)
-    assert max(map(len, tokens.blocks(vocabulary, text))) < 1000 or kind in ("character", "byte")
-    assert vocabulary.encode(text).tolist() == whole
+    encode = vocabulary.encoder()
+    for _ in range(2):  # the second time from memory
+        ids, counts = encode(texts)
+        apart = [vocabulary.encode(text).tolist() for text in texts]
+        assert ids.tolist() == [id for one in apart for id in one]
+        assert counts.tolist() == list(map(len, apart))
+
+
+def test_an_encoder_that_remembers_too_much_forgets(monkeypatch):
+    monkeypatch.setattr("rnnkit.data.subwords.REMEMBERED_TOKENS", 5)
+    encode, texts = vocabulary_of("bpe").encoder(), ["to be or", " not to be", " that is the question"]
+    for text in texts * 2:
+        assert encode([text])[0].tolist() == vocabulary_of("bpe").encode(text).tolist()
+
+
+def test_words_beyond_what_can_be_counted_lose_the_rarest(monkeypatch):
+    monkeypatch.setattr("rnnkit.data.vocabulary.MOST_WORDS", 3)
+    vocabulary = build_vocabulary("word", ["a a a b b c ", "d b a "])
+    assert (vocabulary.to_dict()["words"], vocabulary.forgotten_count) == (["a", "b"], 1)
+    assert build_vocabulary("word", ["a a b c"]).forgotten_count == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -373,8 +373,7 @@ def test_an_option_the_layer_lacks_is_refused_by_name():
 
 def test_tokens_survive_their_folder(tmp_path: Path):
     model = make(*TEXTS)
-    data = model.encode(corpus(*TEXTS))
-    data.save(tmp_path)
+    data = model.encode(corpus(*TEXTS), tmp_path)
     again = LanguageModel.load_data(tmp_path)
     assert again.size == data.size
     assert again.stream.tokens.tolist() == data.stream.tokens.tolist()
@@ -382,7 +381,7 @@ def test_tokens_survive_their_folder(tmp_path: Path):
 
 @pytest.mark.parametrize("content", ["{", '{"documents": 1}', "[]", '{"words": 1, "letters": 2}'])
 def test_a_damaged_size_is_named(content: str, tmp_path: Path):
-    make().encode(corpus(TEXT)).save(tmp_path)
+    make().encode(corpus(TEXT), tmp_path)
     (tmp_path / "size.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"size\.json"):
         LanguageModel.load_data(tmp_path)

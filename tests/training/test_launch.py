@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -354,6 +355,37 @@ def test_a_full_disk_before_training_is_a_failed_run(tiny_text: Path, tmp_path: 
         train("lm", tiny_text, run=tmp_path / "run", steps=1, **FAST)
 
 
+def test_a_disk_that_fills_up_with_tokens_leaves_nothing_that_looks_whole(
+    tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_header = np.lib.format.write_array_header_1_0
+
+    def full(file: Any, header: dict[str, Any]) -> None:
+        if header["shape"] != (0,):  # the tokens are written, their number is not
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_header(file, header)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np.lib.format, "write_array_header_1_0", full)
+        with pytest.raises(RunError, match="run could not be written: .*No space left"):
+            train("lm", tiny_text, run=tmp_path / "run", steps=1, **FAST)
+    with pytest.raises(CheckpointError, match="holds no run"):
+        resume(tmp_path / "run")
+    assert train("lm", tiny_text, run=tmp_path / "run", steps=1, **FAST).steps == 1
+
+
+def test_a_large_text_keeps_a_limited_part_for_validation(
+    tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    for module in ("rnnkit.data.documents", "rnnkit.tasks.language_model.task"):
+        monkeypatch.setattr(f"{module}.VALID_CHARACTERS", 1000)
+    with caplog.at_level(logging.INFO, logger="rnnkit"):
+        result = train("lm", tiny_text, run=tmp_path / "run", steps=1, **FAST)
+    assert "the last 1,000 characters of the text are kept for validation" in caplog.text
+    assert isinstance(result.model, LanguageModel)
+    assert 1000 <= result.model.load_data(result.run / "tokens" / "valid").size.characters < 1100
+
+
 def test_pictures_and_a_report_that_cannot_be_written_do_not_hide_what_failed(
     tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
@@ -558,3 +590,31 @@ def test_a_full_disk_is_recognised_in_the_words_of_safetensors(tmp_path: Path):
     """Its errors carry no errno: they are recognised by their class."""
     with pytest.raises(RunError, match="x could not be written"), checkpoint.writing(tmp_path / "x"):
         save_file({"a": torch.zeros(3)}, tmp_path / "absent" / "x.safetensors")
+
+
+LARGE = """
+import resource, sys, rnnkit
+from rnnkit.baselines import ngram
+from rnnkit.data import subwords
+ngram.FIT_TOKENS = 100_000  # its counts, at most 1.4 GB, would hide what the text takes
+subwords.TRAINING_BYTES = 8_000_000
+options = dict(hidden_size=8, embedding_size=6, bptt=16, batch_size=4, threads=1, precision="32-true", device="cpu")
+rnnkit.train("lm", sys.argv[1], run=sys.argv[2], steps=2, vocabulary="bpe", vocabulary_size=2000, overwrite=True,
+             document_separator=sys.argv[3] or None, **options)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("separator", ["", "<|end|>"])
+def test_a_hundred_times_the_text_takes_hardly_more_memory(separator: str, tmp_path: Path):
+    words = [f"{chr(0x3B1 + number % 24)}{number * 7919 % 100_003}" for number in range(20_000)]
+    page = "".join(" ".join(words[start : start + 40]) + (separator or "\n") for start in range(0, len(words), 40))
+    peaks = []
+    for size in (1_500_000, 150_000_000):
+        text = tmp_path / f"{size}.txt"
+        with text.open("w", encoding="utf-8") as file:
+            file.writelines(page for _ in range(size // len(page.encode())))
+        command = [sys.executable, "-c", LARGE, str(text), str(tmp_path / "run"), separator]
+        peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    assert peaks[1] - peaks[0] < 200_000_000  # as one str the text alone is 280 MB, its tokens as int32 400 MB

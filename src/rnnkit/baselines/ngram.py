@@ -12,8 +12,9 @@ from rnnkit.errors import CheckpointError, ConfigError, DataError
 
 DOCUMENT = 0  # the boundary's id in every vocabulary; as it is 0, a key of a short history needs no padding
 LARGEST_KEY = 2**63 - 1
-FIT_TOKENS = 20_000_000
+FIT_TOKENS = 10_000_000  # 1.4 GB at most (no n-gram occurs twice), 0.8 GB with ordinary text
 FIT_BLOCKS = 20
+SCORE_TOKENS = 1_000_000  # scored at a time
 DEFAULT_ORDERS = {"character": 7, "byte": 7, "bpe": 4, "unigram": 4, "word": 3}
 
 
@@ -49,16 +50,26 @@ class _Order:
     """
 
     keys: np.ndarray  # (n-grams,) int64, ascending
-    counts: np.ndarray  # (n-grams,) int64
+    counts: np.ndarray  # (n-grams,) int32
     histories: np.ndarray  # (histories,) int64, ascending: each distinct key // vocabulary_size
-    first: np.ndarray  # (histories + 1,) where each history's n-grams start
-    totals: np.ndarray  # (histories,) float64, the sum of its counts: c(h)
+    first: np.ndarray  # (histories + 1,) int32, where each history's n-grams start
+    totals: np.ndarray  # (histories,) int32, the sum of its counts: c(h)
+
+    @classmethod
+    def from_grams(cls, grams: np.ndarray, *, vocabulary_size: int) -> Self:
+        """Count n-grams, given as their keys, which are put in order."""
+        grams.sort()
+        first, total = _run_starts(grams), len(grams)
+        keys = grams[first]
+        del grams  # the largest array there is
+        return cls.from_counts(keys, np.diff(first, append=total), vocabulary_size=vocabulary_size)
 
     @classmethod
     def from_counts(cls, keys: np.ndarray, counts: np.ndarray, *, vocabulary_size: int) -> Self:
-        histories, first = np.unique(keys // vocabulary_size, return_index=True)
-        totals = np.add.reduceat(counts, first).astype(np.float64)
-        return cls(keys, counts, histories, np.append(first, len(keys)), totals)
+        histories = keys // vocabulary_size
+        first = _run_starts(histories)
+        totals = np.add.reduceat(counts, first)
+        return cls(keys, counts, histories[first], np.append(first, np.int32(len(keys))), totals)
 
 
 class NGram:
@@ -112,12 +123,11 @@ class NGram:
         tokens, starts = _sample(stream, limit=FIT_TOKENS)
         targets, ages = _targets(tokens, starts)
         _check_range(targets, vocabulary_size=vocabulary_size)
-        orders = []
-        for history in _histories(
-            targets, ages, vocabulary_size=vocabulary_size, order=_fitting(order, vocabulary_size)
-        ):
-            keys, counts = np.unique(history * vocabulary_size + targets, return_counts=True)
-            orders.append(_Order.from_counts(keys, counts, vocabulary_size=vocabulary_size))
+        longest = _fitting(order, vocabulary_size)
+        orders = [
+            _Order.from_grams(history * vocabulary_size + targets, vocabulary_size=vocabulary_size)
+            for history in _histories(targets, ages, vocabulary_size=vocabulary_size, order=longest)
+        ]
         return cls(orders, vocabulary_size=vocabulary_size, fitted_tokens=len(tokens), total_tokens=len(stream.tokens))
 
     @property
@@ -143,7 +153,31 @@ class NGram:
         Raises:
             DataError: If an id is outside the vocabulary.
         """
-        targets, ages = _targets(stream.tokens, stream.starts)
+        return np.concatenate([np.empty(0), *self.score_blocks(stream)])
+
+    def score_blocks(self, stream: Tokens) -> Iterator[np.ndarray]:
+        """Do as `score`, about SCORE_TOKENS at a time: the memory that it takes does not grow with the stream.
+
+        Args:
+            stream: Ids below `vocabulary_size`.
+
+        Yields:
+            Nats in stream order, (targets,) float64 each.
+
+        Raises:
+            DataError: If an id is outside the vocabulary.
+        """
+        for first in range(0, len(stream.tokens), SCORE_TOKENS):
+            begin = max(0, first - max(self.order - 1, 1))  # what is read again is the history of the first targets
+            end = min(first + SCORE_TOKENS, len(stream.tokens))
+            left, right = np.searchsorted(stream.starts, (begin, end), "left")
+            left += int(left < right and stream.starts[left] == begin)  # the part begins with a document in any case
+            inside = stream.starts[left:right]
+            targets, ages = _targets(stream.tokens[begin:end], np.append(begin, inside) - begin)
+            known = first - begin + np.searchsorted(inside, first, "left")
+            yield self._score(targets, ages)[known:]
+
+    def _score(self, targets: np.ndarray, ages: np.ndarray) -> np.ndarray:
         _check_range(targets, vocabulary_size=self.vocabulary_size)
         probabilities = np.full(len(targets), 1 / self.vocabulary_size)
         seen = np.arange(len(targets))  # targets whose history was seen; a longer history of the others was not either
@@ -265,23 +299,34 @@ def _sample(stream: Tokens, *, limit: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _targets(tokens: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return all targets, and how many tokens of its document precede each: both (tokens + documents - 1,) int64."""
-    targets = np.insert(np.asarray(tokens).astype(np.int64), starts[1:], DOCUMENT)
-    firsts = starts + np.arange(len(starts))  # each boundary before a document moves it by one
-    lengths = np.diff(np.append(firsts, len(targets)))
-    return targets, np.arange(len(targets)) - np.repeat(firsts, lengths)
+    """Return all targets, and how many tokens of its document precede each: both (tokens + documents - 1,) int32."""
+    targets = np.insert(np.asarray(tokens).astype(np.int32), starts[1:], DOCUMENT)
+    firsts = (starts + np.arange(len(starts))).astype(np.int32)  # each boundary before a document moves it by one
+    ages = np.arange(len(targets), dtype=np.int32)
+    ages -= np.repeat(firsts, np.diff(np.append(firsts, len(targets))))
+    return targets, ages
 
 
 def _histories(targets: np.ndarray, ages: np.ndarray, *, vocabulary_size: int, order: int) -> Iterator[np.ndarray]:
-    """Yield the key of the last 0, 1, ... order - 1 tokens before each target, (targets,) int64, newest lowest."""
+    """Yield the key of the last 0, 1, ... order - 1 tokens before each target, (targets,) int64, newest lowest.
+
+    It is the same array each time.
+    """
     keys = np.zeros(len(targets), dtype=np.int64)
     yield keys
     for back in range(1, order):
         older = np.zeros_like(keys)
         older[back:] = targets[:-back]
         older[ages < back] = DOCUMENT
-        keys = keys + older * vocabulary_size ** (back - 1)
+        older *= vocabulary_size ** (back - 1)
+        keys += older
+        del older
         yield keys
+
+
+def _run_starts(ordered: np.ndarray) -> np.ndarray:
+    """Return where each run of equal keys starts, (runs,) int32."""
+    return np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])).astype(np.int32)
 
 
 def _find(sorted_keys: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,16 +1,18 @@
 """Lay a token stream out in lanes, and read them in chunks for truncated back-propagation with carried state."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from rnnkit.data.documents import cut_blocks
 from rnnkit.data.tokens import DOCUMENT, Vocabulary
 from rnnkit.errors import CheckpointError, ConfigError, DataError
 
 PADDING = -1  # the target of a position that holds no token
+BATCH_CHARACTERS = 2_000_000  # encoded at a time
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class TokenStream:
     """Documents end to end.
 
     Attributes:
-        tokens: (tokens,) int32; may be memory-mapped.
+        tokens: (tokens,) uint16, or int32 where the vocabulary needs it; may be memory-mapped.
         starts: (documents,) int64, where each document starts, ascending from 0; empty if there are no tokens.
     """
 
@@ -30,15 +32,35 @@ class TokenStream:
         """How many predictions the stream asks for: every token, and the boundary between each two documents."""
         return len(self.tokens) + max(len(self.starts) - 1, 0)
 
-    def save(self, folder: str | Path) -> None:
-        """Write tokens.npy and starts.npy to `folder`, which is made if need be."""
+    @classmethod
+    def write(cls, folder: str | Path, parts: Iterable[tuple[np.ndarray, np.ndarray]], *, vocabulary_size: int) -> Self:
+        """Write tokens.npy and starts.npy as the tokens come, so that they are never all in memory.
+
+        Args:
+            folder: Made if need be.
+            parts: Tokens, and the places among them where a document starts, as `encode_documents` gives them.
+            vocabulary_size: Of it depends how much room a token takes.
+
+        Returns:
+            The stream, memory-mapped.
+        """
         Path(folder).mkdir(parents=True, exist_ok=True)
-        np.save(Path(folder) / "tokens.npy", self.tokens)
-        np.save(Path(folder) / "starts.npy", self.starts)
+        dtype = np.dtype(np.uint16 if vocabulary_size <= 2**16 else np.int32)
+        count, starts = 0, [np.empty(0, dtype=np.int64)]
+        with (Path(folder) / "tokens.npy").open("wb") as file:
+            _write_header(file, dtype, count=0)
+            for tokens, begins in parts:
+                file.write(tokens.astype(dtype).data)
+                starts.append(count + begins)
+                count += len(tokens)
+            file.seek(0)
+            _write_header(file, dtype, count=count)  # of the same length: numpy leaves room for the array to grow
+        np.save(Path(folder) / "starts.npy", np.concatenate(starts))
+        return cls.load(folder)
 
     @classmethod
     def load(cls, folder: str | Path, *, mmap: bool = True) -> Self:
-        """Read what `save` wrote; with `mmap` the tokens stay on disk until they are used.
+        """Read what `write` wrote; with `mmap` the tokens stay on disk until they are used.
 
         Returns:
             The stream, its tokens read-only when mapped.
@@ -56,12 +78,48 @@ class TokenStream:
         return cls(tokens, starts)
 
 
-def encode_documents(vocabulary: Vocabulary, texts: Iterable[str]) -> TokenStream:
-    """Encode documents one after the other; those without a token are left out."""
-    encoded = [ids for ids in map(vocabulary.encode, texts) if len(ids)]
-    lengths = np.array([len(ids) for ids in encoded], dtype=np.int64)
-    tokens = np.concatenate(encoded) if encoded else np.empty(0, dtype=np.int32)
-    return TokenStream(tokens, np.cumsum(lengths) - lengths)
+def _write_header(file: BinaryIO, dtype: np.dtype, *, count: int) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def encode_documents(
+    vocabulary: Vocabulary, documents: Iterable[Iterable[str]]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Encode documents one after the other, about BATCH_CHARACTERS at a time.
+
+    Args:
+        vocabulary: Gives the tokens.
+        documents: Each in blocks; how it is cut in blocks changes no token.
+
+    Yields:
+        (tokens,) int32, and (documents,) the places among them where a document starts; one without a token has none.
+    """
+    encode = vocabulary.encoder()
+    last = -1  # the document of the last token
+    for texts, numbers in _batches(vocabulary, documents):
+        tokens, counts = encode(texts)
+        places, filled = np.cumsum(counts) - counts, counts > 0
+        owners = numbers[filled]
+        yield tokens, places[filled][np.diff(owners, prepend=last) != 0]
+        last = owners[-1] if len(owners) else last
+
+
+def _batches(vocabulary: Vocabulary, documents: Iterable[Iterable[str]]) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield texts that may be encoded one by one, and (texts,) the number of the document that each belongs to."""
+    texts: list[str] = []
+    numbers: list[int] = []
+    characters = 0
+    for number, blocks in enumerate(documents):
+        for text in cut_blocks(blocks, vocabulary.safe_cut):
+            texts.append(text)
+            numbers.append(number)
+            characters += len(text)
+            if characters >= BATCH_CHARACTERS:
+                yield texts, np.array(numbers)
+                texts, numbers, characters = [], [], 0
+    if texts:
+        yield texts, np.array(numbers)
 
 
 @dataclass(frozen=True)
@@ -235,7 +293,7 @@ class Lanes:
         tokens = self.stream.tokens
         last = len(tokens) - 1
         following = np.where(index == ends[own, None], DOCUMENT, tokens[np.minimum(index, last)])
-        targets = np.where(valid, following, PADDING).astype(np.int64)
+        targets = np.where(valid, following.astype(np.int64), PADDING)
         inputs = np.where(valid, tokens[np.clip(index - 1, 0, last)], DOCUMENT).astype(np.int64)
         inputs[(self._fresh & self._at_start())[own], 0] = DOCUMENT
         fresh = (self._fresh & (counts > 0)) | self._anew()

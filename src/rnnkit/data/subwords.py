@@ -3,18 +3,19 @@
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from rnnkit.data.tokens import (
     SPECIAL_PIECES,
+    BatchEncoder,
     ByteDecoder,
     Decoder,
     Vocabulary,
-    blocks,
     last_match,
     printable_bytes,
     refuse_minimum_count,
@@ -28,6 +29,7 @@ SMALLEST_SIZE = len(SPECIAL_PIECES) + 256
 TRAINING_BYTES = 64_000_000  # bounds the time and memory of learning pieces
 SAMPLE_PERIOD = 1_000_000  # characters from the start of one sampled block to the next
 PIECE_CHARACTERS = 50_000  # handed to the trainer at a time, which works on several at once
+REMEMBERED_TOKENS = 2_000_000  # of encoded units
 UNSEEN_SCORE = -30.0  # log-probability of a byte that a tiny text gave no finite score
 
 # White_Space of Unicode, as in GPT-2's pattern; Python's \s also holds U+001C to U+001F, which are none there.
@@ -46,8 +48,7 @@ class SubwordVocabulary(Vocabulary):
     """Pieces of words over bytes, learnt by `tokenizers`; every text can be encoded and comes back unchanged.
 
     A piece never crosses from a word into the white space after it (the pattern of GPT-2), so each stretch of white
-    space with its word is encoded once per block, however often it occurs there (WikiText-2 on 2 cores: BPE 5.8 MB/s
-    instead of 3.4, unigram 8.4 instead of 3.0).
+    space with its word, a unit, is encoded once, however often it occurs.
     """
 
     def __init__(self, tokenizer: dict[str, Any], *, sampled_share: float) -> None:
@@ -59,10 +60,10 @@ class SubwordVocabulary(Vocabulary):
     def _learn(cls, texts: Iterator[str], *, pieces: int) -> "Tokenizer": ...
 
     @classmethod
-    def build(cls, texts: Sequence[str], *, size: int | None, minimum_count: int) -> Self:
+    def build(cls, texts: Iterable[str], *, size: int | None, minimum_count: int) -> Self:
         """Learn pieces from at most TRAINING_BYTES of `texts`, in blocks spread evenly over them."""
         refuse_minimum_count(cls.kind, minimum_count)
-        text_bytes = sum(len(text.encode("utf-8", "replace")) for text in texts)
+        text_bytes = sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in texts)
         size = suggested_subword_size(text_bytes) if size is None else size
         if size < SMALLEST_SIZE:
             raise ConfigError(
@@ -90,19 +91,10 @@ class SubwordVocabulary(Vocabulary):
         return (b"", "\ufffd".encode(), *(bytes(alphabet[character] for character in name) for name in names))
 
     def encode(self, text: str) -> np.ndarray:
-        parts = [self._encode_block(block) for block in blocks(self, text)]
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
+        return self.encoder()([text])[0]
 
-    def _encode_block(self, block: str) -> np.ndarray:
-        units = UNIT.findall(SURROGATE.sub("\ufffd", block))
-        index = {unit: number for number, unit in enumerate(dict.fromkeys(units))}
-        encoded = [
-            encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(index), add_special_tokens=False)
-        ]
-        lengths = np.array([len(ids) for ids in encoded])
-        flat = np.concatenate([np.array(ids, dtype=np.int32) for ids in encoded]) + np.int32(len(SPECIAL_PIECES))
-        order = np.array([index[unit] for unit in units])
-        return _gather(flat, lengths=lengths, order=order)
+    def encoder(self) -> BatchEncoder:
+        return _UnitEncoder(self._tokenizer).encode
 
     def decoder(self) -> Decoder:
         return ByteDecoder(self._pieces)
@@ -157,6 +149,38 @@ class UnigramVocabulary(SubwordVocabulary):
         return _byte_level(models.Unigram(scored))
 
 
+class _UnitEncoder:
+    """Encodes texts unit by unit, and remembers the units it has met."""
+
+    def __init__(self, tokenizer: "Tokenizer") -> None:
+        self._tokenizer = tokenizer
+        self._forget()
+
+    def _forget(self) -> None:
+        self._rows: dict[str, int] = {}
+        self._ids = np.empty(0, dtype=np.int32)  # of all units met, end to end
+        self._lengths = np.empty(0, dtype=np.int64)  # (units,)
+
+    def encode(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids of some texts end to end, and how many each has."""
+        if len(self._ids) > REMEMBERED_TOKENS:
+            self._forget()
+        units = [UNIT.findall(SURROGATE.sub("\ufffd", text)) for text in texts]
+        every = list(chain.from_iterable(units))
+        self._learn([unit for unit in dict.fromkeys(every) if unit not in self._rows])
+        rows = np.fromiter(map(self._rows.__getitem__, every), np.int64, len(every))
+        ends = np.cumsum(self._lengths[rows])
+        ends_of_texts = np.append(0, ends)[np.cumsum(np.fromiter(map(len, units), np.int64, len(units)))]
+        return _gather(self._ids, lengths=self._lengths, order=rows), np.diff(ends_of_texts, prepend=0)
+
+    def _learn(self, units: list[str]) -> None:
+        encoded = [one.ids for one in self._tokenizer.encode_batch_fast(units, add_special_tokens=False)]
+        ids = np.fromiter(chain.from_iterable(encoded), np.int32) + np.int32(len(SPECIAL_PIECES))
+        self._rows.update(zip(units, range(len(self._rows), len(self._rows) + len(units)), strict=True))
+        self._ids = np.concatenate([self._ids, ids])
+        self._lengths = np.concatenate([self._lengths, np.fromiter(map(len, encoded), np.int64, len(encoded))])
+
+
 def suggested_subword_size(text_bytes: int) -> int:
     """Return about the square root of a text's bytes (Heaps 1978), as a power of 2 from 512 to 32,768."""
     return 2 ** min(max(round(np.log2(max(text_bytes, 1)) / 2), 9), 15)
@@ -180,7 +204,7 @@ def _byte_alphabet() -> dict[str, int]:
     }
 
 
-def _sample(texts: Sequence[str], *, share: float) -> Iterator[str]:
+def _sample(texts: Iterable[str], *, share: float) -> Iterator[str]:
     """Yield the first `share` of every SAMPLE_PERIOD characters of the texts set end to end, in small pieces."""
     kept = round(SAMPLE_PERIOD * share)
     position = 0

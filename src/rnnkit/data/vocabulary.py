@@ -9,8 +9,9 @@ import re
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,16 +19,15 @@ import numpy as np
 
 from rnnkit.data.subwords import BPEVocabulary, UnigramVocabulary
 from rnnkit.data.tokens import (
-    BLOCK_CHARACTERS,
     DOCUMENT,
     SPECIAL_PIECES,
     UNKNOWN,
+    WORD_START,
     ByteDecoder,
     CharacterDecoder,
     Decoder,
     Vocabulary,
     WordDecoder,
-    blocks,
     last_match,
     printable,
     printable_bytes,
@@ -49,10 +49,11 @@ __all__ = [
 
 FORMAT_VERSION = 1
 TOKENISED_SHARE = 0.9  # of the marks before a space, how many stand alone in a text that is tokenised already
-TOKENISED_CHARACTERS = 1_000_000  # read of each text to find that out
+TOKENISED_CHARACTERS = 1_000_000  # read of each text to find that out, of the first TOKENISED_TEXTS
+TOKENISED_TEXTS = 100
+MOST_WORDS = 4_000_000  # counted at a time; of more the rarest are forgotten, which bounds the memory to some 0.6 GB
 MARKS = re.compile(r"[,;:!?](?!\S)")  # no full stop: abbreviations keep theirs
 LONE_MARKS = re.compile(r"(?<!\S)[,;:!?](?!\S)")
-WORD_BOUNDARY = re.compile(r"(?<=\s)")
 WHITESPACE_WORD = re.compile(r"\n|\S+")
 
 
@@ -65,7 +66,7 @@ class CharacterVocabulary(Vocabulary):
         self.characters = characters
 
     @classmethod
-    def build(cls, texts: Sequence[str], *, size: int | None, minimum_count: int) -> Self:
+    def build(cls, texts: Iterable[str], *, size: int | None, minimum_count: int) -> Self:
         """Take the characters of `texts`, most frequent first."""
         return cls("".join(_most_frequent(character_counts(texts), size=size, minimum_count=minimum_count)))
 
@@ -73,7 +74,7 @@ class CharacterVocabulary(Vocabulary):
     def size(self) -> int:
         return len(SPECIAL_PIECES) + len(self.characters)
 
-    def grown(self, texts: Sequence[str], *, size: int | None, minimum_count: int) -> Self:
+    def grown(self, texts: Iterable[str], *, size: int | None, minimum_count: int) -> Self:
         """Add the characters of `texts` that are new."""
         counts = character_counts(texts)
         return type(self)("".join(_with_new(self.characters, counts, size=size, minimum_count=minimum_count)))
@@ -114,7 +115,7 @@ class ByteVocabulary(Vocabulary):
         return len(SPECIAL_PIECES) + 256
 
     @classmethod
-    def build(cls, texts: Sequence[str], *, size: int | None, minimum_count: int) -> Self:
+    def build(cls, texts: Iterable[str], *, size: int | None, minimum_count: int) -> Self:
         """Return the one byte vocabulary there is, whatever the texts."""
         refuse_minimum_count(cls.kind, minimum_count)
         if size not in (None, 258):
@@ -161,27 +162,30 @@ class WordVocabulary(Vocabulary):
         self._ids = {word: id for id, word in enumerate(self.words, start=len(SPECIAL_PIECES))}
 
     @classmethod
-    def build(cls, texts: Sequence[str], *, size: int | None, minimum_count: int, split: str = "auto") -> Self:
+    def build(cls, texts: Iterable[str], *, size: int | None, minimum_count: int, split: str = "auto") -> Self:
         """Take the words of `texts`, most frequent first; `split` "auto" sees whether they are tokenised already."""
         if split not in ("auto", "whitespace", "punctuation"):
             raise ConfigError(f"word_split is {split!r}; expected 'auto', 'whitespace' or 'punctuation'.")
         if split == "auto":
             split = "whitespace" if is_tokenised(texts) else "punctuation"
-        counts = cls((), split=split)._counts(texts)
-        return cls(_most_frequent(counts, size=size, minimum_count=minimum_count), split=split)
+        counts, forgotten = cls((), split=split)._counts(texts)
+        vocabulary = cls(_most_frequent(counts, size=size, minimum_count=minimum_count), split=split)
+        vocabulary.forgotten_count = forgotten
+        return vocabulary
 
-    def grown(self, texts: Sequence[str], *, size: int | None, minimum_count: int) -> Self:
+    def grown(self, texts: Iterable[str], *, size: int | None, minimum_count: int) -> Self:
         """Add the words of `texts` that are new."""
-        words = _with_new(self.words, self._counts(texts), size=size, minimum_count=minimum_count)
-        return type(self)(words, split=self.split)
+        counts, forgotten = self._counts(texts)
+        words = _with_new(self.words, counts, size=size, minimum_count=minimum_count)
+        vocabulary = type(self)(words, split=self.split)
+        vocabulary.forgotten_count = forgotten
+        return vocabulary
 
-    def _counts(self, texts: Sequence[str]) -> Counter[str]:
-        counts: Counter[str] = Counter()
-        for text in texts:
-            for block in blocks(self, text):
-                counts.update(self._pattern.findall(block))
+    def _counts(self, texts: Iterable[str]) -> tuple[Counter[str], int]:
+        """Count the words, and say up to which count some were forgotten for want of room."""
+        counts, forgotten = _count(self._pattern.findall(text) for text in texts)
         del counts[SPECIAL_PIECES[UNKNOWN]]
-        return counts
+        return counts, forgotten
 
     @property
     def size(self) -> int:
@@ -189,11 +193,7 @@ class WordVocabulary(Vocabulary):
 
     def encode(self, text: str) -> np.ndarray:
         ids = self._ids
-        parts = [
-            np.array([ids.get(word, UNKNOWN) for word in self._pattern.findall(block)], dtype=np.int32)
-            for block in blocks(self, text)
-        ]
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
+        return np.array([ids.get(word, UNKNOWN) for word in self._pattern.findall(text)], dtype=np.int32)
 
     def decoder(self) -> Decoder:
         return WordDecoder(("", SPECIAL_PIECES[UNKNOWN], *self.words), joined_punctuation=self.split == "punctuation")
@@ -202,7 +202,7 @@ class WordVocabulary(Vocabulary):
         return SPECIAL_PIECES[id] if id < len(SPECIAL_PIECES) else printable(self.words[id - len(SPECIAL_PIECES)])
 
     def safe_cut(self, text: str) -> int:
-        return last_match(WORD_BOUNDARY, text)
+        return last_match(WORD_START, text)
 
     def to_dict(self) -> dict[str, Any]:
         return {"split": self.split, "words": list(self.words)}
@@ -218,13 +218,13 @@ VOCABULARIES: dict[str, type[Vocabulary]] = {
 
 
 def build_vocabulary(
-    kind: str, texts: Sequence[str], *, size: int | None = None, minimum_count: int = 1, word_split: str = "auto"
+    kind: str, texts: Iterable[str], *, size: int | None = None, minimum_count: int = 1, word_split: str = "auto"
 ) -> Vocabulary:
     """Learn a vocabulary from training text.
 
     Args:
         kind: A key of VOCABULARIES: "character", "byte", "word", "bpe" or "unigram".
-        texts: The training documents.
+        texts: The training text in pieces that end where words do, to be gone through more than once.
         size: The most ids, with the two special ones: the most frequent words or characters are kept, or so many
             pieces learnt. None keeps all words and characters; subwords choose by the size of the text.
         minimum_count: Words and characters seen less often are left out; of the rest of equal count, the one first in
@@ -255,21 +255,23 @@ def build_vocabulary(
     return VOCABULARIES[kind].build(texts, size=size, minimum_count=minimum_count)
 
 
-def character_counts(texts: Sequence[str]) -> dict[str, int]:
+def character_counts(texts: Iterable[str]) -> dict[str, int]:
     """Count each character of some texts, in code point order."""
     counts = np.zeros(sys.maxunicode + 1, dtype=np.int64)
     for text in texts:
-        for start in range(0, len(text), BLOCK_CHARACTERS):
-            block = np.bincount(_code_points(text[start : start + BLOCK_CHARACTERS]))
-            counts[: len(block)] += block
+        found = np.bincount(_code_points(text))
+        counts[: len(found)] += found
     return {chr(point): int(counts[point]) for point in np.flatnonzero(counts)}
 
 
-def is_tokenised(texts: Sequence[str]) -> bool:
+def is_tokenised(texts: Iterable[str]) -> bool:
     """Tell whether punctuation stands apart from words already, as in WikiText ("the end . ")."""
-    heads = [text[:TOKENISED_CHARACTERS] for text in texts[:1000]]
-    marks = sum(len(MARKS.findall(head)) for head in heads)
-    return marks > 0 and sum(len(LONE_MARKS.findall(head)) for head in heads) >= TOKENISED_SHARE * marks
+    marks = lone = 0
+    for text in islice(texts, TOKENISED_TEXTS):
+        head = text[:TOKENISED_CHARACTERS]
+        marks += len(MARKS.findall(head))
+        lone += len(LONE_MARKS.findall(head))
+    return marks > 0 and lone >= TOKENISED_SHARE * marks
 
 
 def save(vocabulary: Vocabulary, path: str | Path) -> None:
@@ -309,6 +311,18 @@ def load(path: str | Path) -> Vocabulary:
 
 def _code_points(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+
+
+def _count(parts: Iterable[Iterable[str]]) -> tuple[Counter[str], int]:
+    """Count words; where there are more than MOST_WORDS, also return up to which count some have been forgotten."""
+    counts: Counter[str] = Counter()
+    forgotten = 0
+    for words in parts:
+        counts.update(words)
+        while len(counts) > MOST_WORDS:
+            forgotten += 1
+            counts = Counter({word: count for word, count in counts.items() if count > forgotten})
+    return counts, forgotten
 
 
 def _most_frequent(counts: Mapping[str, int], *, size: int | None, minimum_count: int) -> list[str]:

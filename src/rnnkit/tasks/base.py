@@ -28,10 +28,7 @@ class Loss:
 
 
 class Data(Protocol):
-    """Encoded examples, as `encode` makes them; kept in the run, so that `--resume` need not read the files again."""
-
-    def save(self, folder: str | Path) -> None:
-        """Write to a folder."""
+    """Encoded examples, as `encode` makes them."""
 
     def sizes(self) -> dict[str, int]:
         """Count what there is, by name, for a report."""
@@ -104,13 +101,13 @@ class Task(ABC):
         """Say what a person should know about the prepared data, one sentence each."""
 
     @abstractmethod
-    def encode(self, examples: Any) -> Data:
-        """Turn examples into arrays."""
+    def encode(self, examples: Any, folder: Path | None = None) -> Any:
+        """Turn examples into arrays, written as they come to a folder (None: a temporary one) and read from there."""
 
     @classmethod
     @abstractmethod
-    def load_data(cls, folder: Path) -> Data:
-        """Read what `Data.save` wrote."""
+    def load_data(cls, folder: Path) -> Any:
+        """Read what `encode` wrote to a folder of a run, so that `--resume` need not read the files again."""
 
     @abstractmethod
     def batches(self, data: Any, *, batch_size: int, seed: int, part: tuple[int, int] = (0, 1)) -> Batches:

@@ -244,12 +244,11 @@ def _read(task_class: type[Task], source: Source, config: Any) -> dict[str, Any]
 
 def _write(home: Run, task: Task, source: Source, configs: Mapping[str, Any], examples: Mapping[str, Any]) -> None:
     """Write what a run begins with; its config last, for that is what makes a folder a run."""
-    data = {name: task.encode(part) for name, part in examples.items()}
     with writing(home.folder):
         for folder in (home.checkpoints, home.baseline):
             folder.mkdir()
-        for name, part in data.items():
-            part.save(home.tokens / name)
+        for name, part in examples.items():
+            task.encode(part, home.tokens / name)
         task.save_assets(home.tokens)
         options = to_toml({"data": source, **configs}, comments=True)
         (home.folder / "config.toml").write_text(f'task = "{task.name}"\n\n{options}')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rnnkit.tasks.language_model.task import LanguageModel
 
 
-def learn_vocabulary(texts: Sequence[str], config: LanguageModelConfig) -> Vocabulary:
+def learn_vocabulary(texts: Iterable[str], config: LanguageModelConfig) -> Vocabulary:
     """Learn the vocabulary that the options name from training documents."""
     return build_vocabulary(
         config.vocabulary,
@@ -27,7 +27,7 @@ def learn_vocabulary(texts: Sequence[str], config: LanguageModelConfig) -> Vocab
     )
 
 
-def grow_vocabulary(start: LanguageModel, texts: Sequence[str], config: LanguageModelConfig) -> Vocabulary:
+def grow_vocabulary(start: LanguageModel, texts: Iterable[str], config: LanguageModelConfig) -> Vocabulary:
     """Add the new characters or words of some texts to a model's vocabulary, unless an adaptive softmax clusters it.
 
     The clusters are by frequency: what is added at the end would stand in the wrong one.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from rnnkit.data.batching import Chunk, Lanes, TokenStream, encode_documents
 from rnnkit.data.readers import Document
+from rnnkit.data.scratch import scratch_folder
 from rnnkit.data.vocabulary import DOCUMENT, UNKNOWN, Vocabulary
 from rnnkit.errors import CheckpointError
 from rnnkit.kernels import State
@@ -38,11 +40,6 @@ class TokenCorpus:
     stream: TokenStream
     size: TextSize
 
-    def save(self, folder: str | Path) -> None:
-        """Write tokens.npy, starts.npy and size.json."""
-        self.stream.save(folder)
-        (Path(folder) / "size.json").write_text(json.dumps(asdict(self.size)))
-
     def sizes(self) -> dict[str, int]:
         """Count documents, tokens, characters, bytes and words, for a report."""
         unknown = {"unknown tokens": self.size.unknown} if self.size.unknown else {}
@@ -51,7 +48,7 @@ class TokenCorpus:
 
     @classmethod
     def load(cls, folder: Path) -> TokenCorpus:
-        """Read what `save` wrote; the tokens stay on disk until they are used.
+        """Read what `encode_corpus` wrote; the tokens stay on disk until they are used.
 
         Returns:
             The corpus.
@@ -66,26 +63,52 @@ class TokenCorpus:
             raise CheckpointError(f"{folder / 'size.json'} cannot be read ({error}); start a new run") from error
 
 
-def encode_corpus(vocabulary: Vocabulary, documents: tuple[Document, ...]) -> TokenCorpus:
-    """Encode documents and measure their text.
+def encode_corpus(vocabulary: Vocabulary, documents: Iterable[Document], folder: Path | None = None) -> TokenCorpus:
+    """Encode documents and measure their text, a block at a time.
 
     Args:
         vocabulary: Gives the tokens.
         documents: As read.
+        folder: Gets tokens.npy, starts.npy and size.json; None keeps them in a temporary file while they are used.
 
     Returns:
-        Tokens and sizes.
+        Tokens, which stay on disk until they are used, and sizes.
+
+    Raises:
+        RunError: If there is no room for the temporary file.
     """
-    texts = [document.text for document in documents]
-    stream = encode_documents(vocabulary, texts)
+    if folder is None:
+        with scratch_folder() as aside:
+            return encode_corpus(vocabulary, documents, aside)
+    found: Counter[str] = Counter()
+    parts = encode_documents(vocabulary, (_measured(document.blocks(), found) for document in documents))
+    stream = TokenStream.write(folder, _known(parts, found), vocabulary_size=vocabulary.size)
     size = TextSize(
         documents=len(stream.starts),
-        characters=sum(map(len, texts)),
-        bytes=sum(len(text.encode("utf-8", "surrogatepass")) for text in texts),
-        words=sum(len(text.split()) for text in texts),
-        unknown=int(np.count_nonzero(stream.tokens == UNKNOWN)),
+        characters=found["characters"],
+        bytes=found["bytes"],
+        words=found["words"],
+        unknown=found["unknown"],
     )
+    (folder / "size.json").write_text(json.dumps(asdict(size)))
     return TokenCorpus(stream, size)
+
+
+def _measured(blocks: Iterable[str], found: Counter[str]) -> Iterator[str]:
+    """Pass on a document's text and add up its size: blocks end where words do."""
+    for block in blocks:
+        size = len(block) if block.isascii() else len(block.encode("utf-8", "surrogatepass"))
+        found.update(characters=len(block), bytes=size, words=len(block.split()))
+        yield block
+
+
+def _known(
+    parts: Iterable[tuple[np.ndarray, np.ndarray]], found: Counter[str]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pass on tokens and count the unknown ones."""
+    for tokens, starts in parts:
+        found.update(unknown=int(np.count_nonzero(tokens == UNKNOWN)))
+        yield tokens, starts
 
 
 def reset_fresh(state: State, initial: State, fresh: np.ndarray) -> State:

@@ -14,6 +14,7 @@ from torch import nn
 
 from rnnkit.baselines.ngram import NGram, default_order
 from rnnkit.data.batching import Chunk, Lanes
+from rnnkit.data.documents import VALID_CHARACTERS, Blocks
 from rnnkit.data.readers import Corpus, read_text, split_by_position
 from rnnkit.data.samples import sample_path
 from rnnkit.data.vocabulary import UNKNOWN, Vocabulary
@@ -114,13 +115,15 @@ class LanguageModel(Task):
     def split(cls, examples: Corpus, config: LanguageModelConfig) -> tuple[Corpus, Corpus, str]:
         """Keep the end of the text for validation."""
         train, valid = split_by_position(examples.documents, valid_share=config.valid_share)
-        rule = f"the last {config.valid_share:.0%} of the text is kept for validation"
-        return Corpus(tuple(train), examples.files), Corpus(tuple(valid), ()), rule
+        capped = config.valid_share * examples.characters > VALID_CHARACTERS
+        part = f"{VALID_CHARACTERS:,} characters" if capped else f"{config.valid_share:.0%}"
+        rule = f"the last {part} of the text {'are' if capped else 'is'} kept for validation"
+        return Corpus(train, examples.files), Corpus(valid, ()), rule
 
     @classmethod
     def prepare(cls, examples: Corpus, config: LanguageModelConfig, *, start: Self | None = None) -> Self:
         """Learn the vocabulary from the training text and draw a network, or go on from a trained model's."""
-        texts = [document.text for document in examples.documents]
+        texts = Blocks(examples.documents)
         vocabulary = learn_vocabulary(texts, config) if start is None else grow_vocabulary(start, texts, config)
         task = cls(config, vocabulary, {"documents": len(examples.documents), "notes": examples.notes()})
         if start is not None:
@@ -131,11 +134,13 @@ class LanguageModel(Task):
         """Say what was noticed in the files and how the vocabulary came about."""
         kind, share = self.config.vocabulary, self.vocabulary.sampled_share
         sampled = f", learnt from {share:.0%} of the text, sampled evenly" if share < 1 else ""
-        return [*self.facts["notes"], f"vocabulary: {self.vocabulary.size:,} tokens ({kind}){sampled}"]
+        forgotten = self.vocabulary.forgotten_count
+        rare = f", some seen {forgotten} times or fewer left out, for they are too many to count" if forgotten else ""
+        return [*self.facts["notes"], f"vocabulary: {self.vocabulary.size:,} tokens ({kind}){sampled}{rare}"]
 
-    def encode(self, examples: Corpus) -> TokenCorpus:
-        """Turn documents into tokens."""
-        return encode_corpus(self.vocabulary, examples.documents)
+    def encode(self, examples: Corpus, folder: Path | None = None) -> TokenCorpus:
+        """Turn documents into tokens, which stay on disk until they are used."""
+        return encode_corpus(self.vocabulary, examples.documents, folder)
 
     @classmethod
     def load_data(cls, folder: Path) -> TokenCorpus:
@@ -230,7 +235,7 @@ class LanguageModel(Task):
 
     def score_baseline(self, baseline: NGram, data: TokenCorpus) -> dict[str, float]:
         """Measure the n-gram on the same tokens."""
-        return self._metrics(float(baseline.score(data.stream).sum()), data)
+        return self._metrics(sum(float(block.sum()) for block in baseline.score_blocks(data.stream)), data)
 
     # Use
 
