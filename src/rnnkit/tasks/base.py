@@ -35,6 +35,10 @@ class Data(Protocol):
         ...
 
 
+class Data(Protocol):
+    """Encoded examples, as `encode` makes them; kept in the run, so that `--resume` need not read the files again."""
+
+
 class Batches(Protocol):
     """Endless training batches whose place can be saved."""
 
@@ -101,13 +105,13 @@ class Task(ABC):
         """Say what a person should know about the prepared data, one sentence each."""
 
     @abstractmethod
-    def encode(self, examples: Any, folder: Path | None = None) -> Any:
+    def encode(self, examples: Any, folder: Path | None = None) -> Data:
         """Turn examples into arrays, written as they come to a folder (None: a temporary one) and read from there."""
 
     @classmethod
     @abstractmethod
-    def load_data(cls, folder: Path) -> Any:
-        """Read what `encode` wrote to a folder of a run, so that `--resume` need not read the files again."""
+    def load_data(cls, folder: Path) -> Data:
+        """Read what `encode` wrote to a folder."""
 
     @abstractmethod
     def batches(self, data: Any, *, batch_size: int, seed: int, part: tuple[int, int] = (0, 1)) -> Batches:

@@ -76,7 +76,7 @@ def segments(stream: TokenStream, documents: np.ndarray, *, time: int) -> Iterat
         following = np.where(steps < lengths[:, None], stream.tokens[np.minimum(index, last)], DOCUMENT)
         yield Segment(
             inputs=np.where(steps > 0, stream.tokens[np.clip(index - 1, 0, last)], DOCUMENT).astype(np.int64),
-            targets=np.where(steps < counts[:, None], following, PADDING).astype(np.int64),
+            targets=np.where(steps < counts[:, None], following.astype(np.int64), PADDING),
             places=index + documents[:, None],  # each boundary before a document moves it by one
         )
 
