@@ -135,7 +135,7 @@ def test_a_shortest_passage_below_one_is_refused(model: LanguageModel):
 
 
 def test_the_training_text_is_found_from_the_run_and_from_the_model_inside(model: LanguageModel, tmp_path: Path):
-    model.encode(corpus()).save(tmp_path / "run" / "tokens" / "train")
+    model.encode(corpus(), tmp_path / "run" / "tokens" / "train")
     (tmp_path / "run" / "model").mkdir()
     for folder in (tmp_path / "run", tmp_path / "run" / "model"):
         assert len(training_tokens(folder).tokens) == 41
