@@ -24,7 +24,7 @@ class LanguageModelConfig:
     document_separator: str | None = None
     """Text that stands between documents in a file; the state is reset there. Unset makes each file one document."""
     valid_share: float = 0.1
-    """Share of the text, at its end, kept for validation where no file is given for it; 1,000,000 characters at most."""
+    """Share of the text, at its end, kept for validation where no file is given; 1,000,000 characters at most."""
     layer: str = "lstm"
     """Kind of recurrent layer: lstm, gru, rnn or relu-rnn."""
     num_layers: int = 1

@@ -82,7 +82,7 @@ def encode_corpus(vocabulary: Vocabulary, documents: Iterable[Document], folder:
             return encode_corpus(vocabulary, documents, aside)
     found: Counter[str] = Counter()
     parts = encode_documents(vocabulary, (_measured(document.blocks(), found) for document in documents))
-    stream = TokenStream.write(folder, _known(parts, found), vocabulary_size=vocabulary.size)
+    stream = TokenStream.write(folder, _unknown_counted(parts, found), vocabulary_size=vocabulary.size)
     size = TextSize(
         documents=len(stream.starts),
         characters=found["characters"],
@@ -102,7 +102,7 @@ def _measured(blocks: Iterable[str], found: Counter[str]) -> Iterator[str]:
         yield block
 
 
-def _known(
+def _unknown_counted(
     parts: Iterable[tuple[np.ndarray, np.ndarray]], found: Counter[str]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pass on tokens and count the unknown ones."""
