@@ -92,6 +92,14 @@ def test_the_command_that_repeats_the_run_ends_in_the_same_model(finished: Train
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
+def test_a_run_that_went_on_from_a_model_says_from_which(finished: TrainResult, tiny_text: Path, tmp_path: Path):
+    run = train("lm", tiny_text, run=tmp_path / "run", start=finished.run, steps=2, batch_size=4).run
+    assert f"- went on from: `{finished.run}`" in report_of(run)
+    (command,) = re.findall(r"^rnnkit train .*$", report_of(run), re.MULTILINE)
+    words = shlex.split(command)
+    assert words[words.index("--from") + 1] == str(finished.run)
+
+
 def test_the_pictures_of_a_report_are_there(finished: TrainResult):
     names = re.findall(r"!\[.+?\]\((.+?)\)", report_of(finished.run))
     assert names == ["curves.png", "diagnostics.png"]

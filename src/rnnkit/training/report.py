@@ -126,6 +126,8 @@ def _data(trainer: Trainer, data: Mapping[str, Data]) -> str:
         for use, key in (("trained on", "train"), ("validated on", "valid"))
         if files.get(key)
     ]
+    if files.get("start"):
+        named.append(f"- went on from: `{files['start']}`")
     notes = [f"- {note}" for note in trainer.task.notes()]
     sizes = [part.sizes() for part in data.values()]
     names = dict.fromkeys(name for part in sizes for name in part)
@@ -165,6 +167,7 @@ def _training(trainer: Trainer) -> str:
         *([("most memory of the log", f"{max(memory):,.0f} MB")] if memory else []),
         ("number format", trainer.precision),
         ("device", _device(trainer)),
+        *([("processes", str(trainer.fabric.world_size))] if trainer.fabric.world_size > 1 else []),
         ("threads", str(trainer.threads)),
         ("seed", str(trainer.config.seed)),
         ("versions", f"rnnkit {__version__}, torch {torch.__version__}, numpy {np.__version__}"),
@@ -216,6 +219,8 @@ def _repetition(trainer: Trainer) -> str:
     words = ["rnnkit", "train", trainer.task.name, *files.get("train", ())]
     for path in files.get("valid", ()):
         words += ["--valid", path]
+    if files.get("start"):
+        words += ["--from", files["start"]]
     words += ["--config", str(run / "config.toml"), "--run", f"{run}-again"]
     settled = {"device": trainer.fabric.device.type, "precision": trainer.precision, "threads": trainer.threads}
     for name, value in settled.items():
