@@ -28,15 +28,11 @@ class Loss:
 
 
 class Data(Protocol):
-    """Encoded examples, as `encode` makes them."""
+    """Encoded examples, as `encode` makes them; kept in the run, so that `--resume` need not read the files again."""
 
     def sizes(self) -> dict[str, int]:
         """Count what there is, by name, for a report."""
         ...
-
-
-class Data(Protocol):
-    """Encoded examples, as `encode` makes them; kept in the run, so that `--resume` need not read the files again."""
 
 
 class Batches(Protocol):
