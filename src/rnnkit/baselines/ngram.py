@@ -12,7 +12,7 @@ from rnnkit.errors import CheckpointError, ConfigError, DataError
 
 DOCUMENT = 0  # the boundary's id in every vocabulary; as it is 0, a key of a short history needs no padding
 LARGEST_KEY = 2**63 - 1
-FIT_TOKENS = 10_000_000  # 1.4 GB at most (no n-gram occurs twice), 0.8 GB with ordinary text
+FIT_TOKENS = 10_000_000  # the process then holds 1.0 GB with text that repeats, 1.7 GB where no n-gram occurs twice
 FIT_BLOCKS = 20
 SCORE_TOKENS = 1_000_000  # scored at a time
 DEFAULT_ORDERS = {"character": 7, "byte": 7, "bpe": 4, "unigram": 4, "word": 3}
