@@ -13,6 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rnnkit.checkpoint import Run
+from rnnkit.errors import ConfigError
+from rnnkit.training import TrainingConfig
+from rnnkit.training.processes import make_fabric
 
 TEXT = "".join(f"{number} sheep and {number * number} stars, said number {number % 7}.\n" for number in range(300))
 SMALL = ("--hidden-size", "12", "--embedding-size", "8", "--bptt", "16", "--batch-size", "4", "--threads", "1")
@@ -126,15 +129,17 @@ def test_accumulated_batches_in_two_processes_equal_one(text: Path, tmp_path: Pa
     assert_close(tmp_path / "1", tmp_path / "2")
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(text: Path, tmp_path: Path):
-    said = train("lm", text, *SMALL, "--devices", "3", "--steps", "1", "--run", tmp_path / "run", code=2)
-    assert "batch_size is 4; expected a multiple of devices, 3" in said
+def test_a_batch_that_cannot_be_shared_is_refused():
+    with pytest.raises(ConfigError, match="batch_size is 4; expected a multiple of devices, 3"):
+        TrainingConfig(steps=1, batch_size=4, devices=3)
 
 
-def test_a_program_that_cannot_be_started_again_is_refused(text: Path, tmp_path: Path):
-    script = f"import rnnkit; rnnkit.train('lm', {str(text)!r}, run={str(tmp_path / 'run')!r}, devices=2, steps=1)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    assert "ConfigError: devices is 2, for which this program must start again" in done.stderr
+def test_a_program_that_cannot_be_started_again_is_refused(monkeypatch: pytest.MonkeyPatch):
+    """A line of `python -c` is one; pytest itself could be."""
+    monkeypatch.setattr(sys, "argv", ["-c"])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    with pytest.raises(ConfigError, match="devices is 2, for which this program must start again"):
+        make_fabric(TrainingConfig(steps=1, devices=2, device="cpu"))
 
 
 def wait_for_step(run: Path, step: int) -> None:
