@@ -228,6 +228,12 @@ def _gradients(network: LanguageNetwork, outputs: Tensor, targets: Tensor) -> di
     return {name: gradient for name, gradient in zip(names, found, strict=True) if gradient is not None}
 
 
+def nats_of(held: np.ndarray) -> np.ndarray:
+    """Return -log, infinite where a rate too high has left no probability."""
+    with np.errstate(divide="ignore"):
+        return -np.log(held)
+
+
 def mixture_weights(held: np.ndarray) -> np.ndarray:
     """Fit by expectation maximisation the weights of a mixture: (opinions, targets) -> (opinions,), of sum 1."""
     weights = np.full(len(held), 1 / len(held))
@@ -243,11 +249,13 @@ class AdaptedScore:
 
     Attributes:
         nats: (targets,) float64.
+        own: The same by the network alone, which dynamic evaluation also changes.
         adaptation: What went on learning.
         weights: Of each opinion, of sum 1.
     """
 
     nats: np.ndarray
+    own: np.ndarray
     adaptation: Adaptation
     weights: dict[str, float]
 
@@ -284,8 +292,9 @@ def score_adapting(
 
     weights = mixture_weights(held(head))
     names = ("model", *(("cache",) if cache else ()), *(("n-gram",) if ngram is not None else ()))
-    nats = -np.log(weights @ held(stream))
-    return AdaptedScore(nats, adaptation, dict(zip(names, weights.tolist(), strict=True)))
+    found = held(stream)
+    own, nats = nats_of(found[0]), nats_of(weights @ found)
+    return AdaptedScore(nats, own, adaptation, dict(zip(names, weights.tolist(), strict=True)))
 
 
 def _tune(
@@ -297,7 +306,7 @@ def _tune(
         found = {}
         for rate in RATES:
             held = opinions(network, stream, Adaptation(rate=rate), statistics=statistics)[0]
-            found[rate] = float(-np.log(held).mean())
+            found[rate] = float(nats_of(held).mean())
             _log.info("dynamic evaluation at rate %g: %.4f nats a token of validation text", rate, found[rate])
         best = Adaptation(rate=min(found, key=found.__getitem__))
     if not cache:
