@@ -25,8 +25,8 @@ from rnnkit.tasks.language_model.network import LanguageNetwork
 _log = logging.getLogger("rnnkit.language-model")
 
 CACHE_SIZE = 2000  # tokens remembered
-SHARPNESSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # of the cache's softmax: tried on validation text
-RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # of dynamic evaluation
+SHARPNESSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8)  # of the cache's softmax: tried on validation text
+RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)  # of dynamic evaluation
 PULL = 0.02  # back to the trained weights, at each update
 TUNING_TOKENS = 20_000  # of validation text
 STATISTICS_CHUNKS = 100
