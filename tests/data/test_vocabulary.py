@@ -247,6 +247,17 @@ def test_a_text_without_spaces_can_be_cut_at_its_punctuation():
     assert vocabulary_of("bpe").safe_cut("中文。中文。中") == 5
 
 
+@pytest.mark.parametrize(
+    "text", ["gene" * 500, "7" * 2000, "中文" * 900, "-=" * 700, "a" * 150 + " " * 450 + "b" * 1001]
+)
+def test_bpe_cuts_endless_words_the_same_in_any_surroundings(text):
+    vocabulary = build_vocabulary("bpe", [text], size=2000)
+    assert max(len(vocabulary.decode(np.array([id]))) for id in range(2, vocabulary.size)) <= 200
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+    parts = [vocabulary.encode(part) for part in ("one 2.\n", text, "\nthree")]
+    assert np.array_equal(vocabulary.encode(f"one 2.\n{text}\nthree"), np.concatenate(parts))
+
+
 def test_subwords_learn_from_blocks_spread_evenly(monkeypatch):
     monkeypatch.setattr("rnnkit.data.subwords.SAMPLE_PERIOD", 10)
     assert list(_sample(["0123456789abc", "defghij", "k" * 10], share=0.2)) == ["01", "ab", "kk"]

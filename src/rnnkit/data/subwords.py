@@ -40,6 +40,9 @@ BOUNDARY = re.compile(
     rf"(?<=[^{WHITE_SPACE}])(?=[{WHITE_SPACE}])"
     "|(?<=[0-9A-Za-z\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fa5\uac00-\ud7a3])(?=[.,;:!?\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f])"
 )
+# Merging pairs is quadratic in the length of a word, so BPE cuts longer ones; no cut depends on the text around it.
+LONGEST_WORD = 200
+LONG_WORD = "|".join(rf"{kind}{{{LONGEST_WORD}}}" for kind in (r"\p{L}", r"\p{N}", r"[^\s\p{L}\p{N}]", r"\s"))
 UNIT = re.compile(rf"[{WHITE_SPACE}]*[^{WHITE_SPACE}]+|[{WHITE_SPACE}]+")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -120,12 +123,14 @@ class BPEVocabulary(SubwordVocabulary):
 
     @classmethod
     def _learn(cls, texts: Iterator[str], *, pieces: int) -> "Tokenizer":
-        from tokenizers import models, trainers
+        from tokenizers import Regex, models, trainers
+        from tokenizers.pre_tokenizers import Sequence, Split
 
         trainer = trainers.BpeTrainer(
             vocab_size=pieces, initial_alphabet=sorted(_byte_alphabet()), special_tokens=[], show_progress=False
         )
         tokenizer = _byte_level(models.BPE())
+        tokenizer.pre_tokenizer = Sequence([Split(Regex(LONG_WORD), "isolated"), tokenizer.pre_tokenizer])
         tokenizer.train_from_iterator(texts, trainer)
         return tokenizer
 
