@@ -4,7 +4,7 @@ import torch
 from rnnkit import GRU, LSTM, kernels
 from rnnkit.errors import ConfigError
 from rnnkit.layers import DroppedEmbedding, LockedDropout
-from rnnkit.layers.dropout import drop_weights, keep_mask, locked_dropout
+from rnnkit.layers.dropout import draw_events, drop_weights, keep_mask, locked_dropout
 
 
 def test_a_mask_is_zero_or_the_inverse_of_what_is_kept():
@@ -83,8 +83,9 @@ def test_weight_dropout_is_one_mask_for_all_steps():
 
 
 def test_weight_dropout_keeps_the_fused_operation():
+    (plain,) = kernels.explain(LSTM(3, 4), torch.zeros(2, 5, 3))
     (run,) = kernels.explain(LSTM(3, 4, weight_dropout=0.5), torch.zeros(2, 5, 3))
-    assert run.backend == "aten"
+    assert run.backend == plain.backend
 
 
 def test_a_dropped_symbol_is_dropped_in_all_its_places():
@@ -97,6 +98,19 @@ def test_a_dropped_symbol_is_dropped_in_all_its_places():
     assert all(values in ({0.0}, {2.0}) for values in by_symbol)
     assert {0.0} in by_symbol
     assert {2.0} in by_symbol
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.999])
+def test_events_come_as_often_as_asked(share):
+    events = draw_events(torch.empty(0), (3, 1111, 31), share)  # a number of them that four does not divide
+    assert set(events.unique().tolist()) <= {0.0, 1.0}
+    assert events.mean().item() == pytest.approx(share, abs=0.008)  # 5 standard errors
+
+
+def test_events_are_independent_of_their_neighbours():
+    events = draw_events(torch.empty(0), (400_000,), 0.5)
+    for distance in (1, 2, 3, 4):  # four come out of one drawn number
+        assert (events[distance:] == events[:-distance]).float().mean().item() == pytest.approx(0.5, abs=0.004)
 
 
 def test_dropping_symbols_keeps_the_mean():

@@ -47,7 +47,7 @@ def check(layer_class: Any, backend: str, options: list[str], *, reverse: bool =
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["forward", "reverse"])
 def test_derivatives_of_a_layer_by_each_backend(layer_class, backend, reverse):
     check(layer_class, backend, [], reverse=reverse)
 

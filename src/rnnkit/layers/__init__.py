@@ -3,9 +3,11 @@
 from rnnkit.layers.base import DiagonalLayer, GatedLayer, Layer
 from rnnkit.layers.classic import GRU, LSTM, RNN, ReluRNN
 from rnnkit.layers.dropout import DroppedEmbedding, LockedDropout
+from rnnkit.layers.minimal import MinGRU, MinLSTM
 from rnnkit.layers.options import OPTIONS
 from rnnkit.layers.softmax import AdaptiveEmbedding, AdaptiveSoftmax, default_cutoffs, linear_cross_entropy
 from rnnkit.layers.stack import Stack
+from rnnkit.layers.variants import CoupledLSTM, LayerNormGRU, LayerNormLSTM, PeepholeLSTM
 
 __all__ = [
     "GRU",
@@ -15,15 +17,32 @@ __all__ = [
     "RNN",
     "AdaptiveEmbedding",
     "AdaptiveSoftmax",
+    "CoupledLSTM",
     "DiagonalLayer",
     "DroppedEmbedding",
     "GatedLayer",
     "Layer",
+    "LayerNormGRU",
+    "LayerNormLSTM",
     "LockedDropout",
+    "MinGRU",
+    "MinLSTM",
+    "PeepholeLSTM",
     "ReluRNN",
     "Stack",
     "default_cutoffs",
     "linear_cross_entropy",
 ]
 
-LAYERS: dict[str, type[Layer]] = {"rnn": RNN, "relu-rnn": ReluRNN, "lstm": LSTM, "gru": GRU}
+LAYERS: dict[str, type[Layer]] = {
+    "rnn": RNN,
+    "relu-rnn": ReluRNN,
+    "lstm": LSTM,
+    "gru": GRU,
+    "peephole-lstm": PeepholeLSTM,
+    "coupled-lstm": CoupledLSTM,
+    "layer-norm-lstm": LayerNormLSTM,
+    "layer-norm-gru": LayerNormGRU,
+    "mingru": MinGRU,
+    "minlstm": MinLSTM,
+}

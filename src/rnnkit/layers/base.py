@@ -14,7 +14,7 @@ from torch.func import functional_call
 from rnnkit.errors import ConfigError, ShapeError
 from rnnkit.kernels import DiagonalScan, GatedScan, State, diagonal_scan, gated_scan
 from rnnkit.kernels.scan import Update
-from rnnkit.layers.dropout import drop_weights, keep_mask, locked_dropout
+from rnnkit.layers.dropout import draw_events, drop_weights, keep_mask, locked_dropout
 from rnnkit.layers.options import check_options
 from rnnkit.sequences import check_lengths, reverse_within_lengths, valid_mask, zero_padding
 
@@ -312,10 +312,11 @@ class GatedLayer(Layer):
     def _zoneout(self, batch: int, time: int, state: State) -> tuple[Tensor, ...]:
         if self.zoneout == 0:
             return ()
-        shapes = [(batch, time, part.shape[-1]) for part in state]
-        if self.training:
-            return tuple(state[0].new_empty(shape).bernoulli_(self.zoneout) for shape in shapes)
-        return tuple(state[0].new_full((), self.zoneout).expand(shape) for shape in shapes)
+        sizes = [part.shape[-1] for part in state]
+        if self.training:  # in the order in which the steps are computed
+            drawn = (draw_events(state[0], (time, batch, size), self.zoneout) for size in sizes)
+            return tuple(events.transpose(0, 1) for events in drawn)
+        return tuple(state[0].new_full((), self.zoneout).expand(batch, time, size) for size in sizes)
 
 
 class _UpdateModule(nn.Module):
