@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+NATIVE := $(wildcard native/*)
 GOALS := $(or $(MAKECMDGOALS),demo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove check format
+.PHONY: help demo test prove sanitize check format
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 10
@@ -17,8 +18,15 @@ demo: $(VENV)/.installed  ## train on the bundled sample, evaluate, write text (
 test: $(VENV)/.installed-test  ## run the tests, without the slow ones
 	$(BIN)/python -m pytest -q -m "not slow"
 
-prove: $(VENV)/.installed-test  ## run all tests
+prove: $(VENV)/.installed-test sanitize  ## run all tests, the C++ kernels also under the sanitizers
 	$(BIN)/python -m pytest -q
+
+sanitize: $(VENV)/.installed-test  ## run the tests of the C++ kernels with every access to memory checked
+	$(INSTALL) --no-deps --upgrade --target build/sanitized \
+	  -C cmake.define.RNNKIT_SANITIZE=ON -C build-dir=build/sanitizing .
+	env LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=2 \
+	  $(BIN)/python tests/kernels/run_sanitized.py build/sanitized
 
 check: $(VENV)/.installed-check  ## lint, layout, docstrings, types
 	$(BIN)/ruff check
@@ -43,14 +51,14 @@ $(VENV)/.created:
 	  exit 1; }
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) -e .
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.installed-test: $(VENV)/.created pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) -e '.[test]'
 	@touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-check: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.installed-check: $(VENV)/.created pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) -e '.[test,check]'
 	@touch $@ $(VENV)/.installed-test $(VENV)/.installed

@@ -1,13 +1,15 @@
 """Calls on the kernels: the formulas of LAYERS and others, with every feature a call can have."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnnkit.kernels import BACKENDS, GatedScan, State
+from rnnkit.kernels.scan import Update
 from rnnkit.layers import LAYERS, GatedLayer
 
 
@@ -26,7 +28,7 @@ def counting(input_gates: Tensor, hidden_gates: Tensor, state: State) -> tuple[T
     return 2 * h, (h, count + 1)
 
 
-def peephole(parameters: tuple[Tensor, ...]):
+def mixing(parameters: tuple[Tensor, ...]) -> Update:
     """Give an update that reads two parameters of its own."""
     look, scale = parameters
 
@@ -39,8 +41,20 @@ def peephole(parameters: tuple[Tensor, ...]):
     return update
 
 
-OWN = {"counting": (1, 2), "peephole": (2, 2)}  # gates, state parts
-FORMULAS = [*LAYERS, *OWN]
+OWN = {"counting": (1, 2), "mixing": (2, 2)}  # gates, state parts
+GATED: dict[str, type[GatedLayer]] = {name: layer for name, layer in LAYERS.items() if issubclass(layer, GatedLayer)}
+FORMULAS = [*GATED, *OWN]
+
+
+class Formula(NamedTuple):
+    """What a call needs to know of its formula."""
+
+    num_gates: int
+    num_states: int
+    name: str
+    parameters: tuple[Tensor, ...]
+    update: Update
+    bind: Callable[[tuple[Tensor, ...]], Update] | None
 
 
 class Calls:
@@ -62,27 +76,25 @@ class Calls:
         zoneout: bool = False,
         checkpoint_every: int | None = None,
     ) -> GatedScan:
-        gates, parts, update, name = Calls.formula(formula)
-        output_size = projection_size or hidden_size
-        sizes = [output_size] + [hidden_size] * (parts - 1)
+        found = Calls.formula(formula, hidden_size)
+        gates, output_size = found.num_gates, projection_size or hidden_size
+        sizes = [output_size] + [hidden_size] * (found.num_states - 1)
         state = tuple(Calls.draw(batch, size) for size in sizes)
         if formula == "counting":
             state = (state[0], torch.arange(batch)[:, None].repeat(1, hidden_size))
-        own = formula == "peephole"
-        parameters = (Calls.draw(hidden_size), Calls.draw(hidden_size, hidden_size)) if own else ()
         keep = tuple(torch.rand(batch, time, part.shape[1]).double() for part in state)
         return GatedScan(
             inputs=Calls.draw(batch, time, input_size),
             state=state,
             lengths=None if lengths is None else torch.tensor(lengths),
-            update=peephole(parameters) if own else update,
-            formula=name,
+            update=found.update,
+            formula=found.name,
             input_weight=Calls.draw(gates * hidden_size, input_size),
             hidden_weight=Calls.draw(gates * hidden_size, output_size // heads),
             input_bias=Calls.draw(gates * hidden_size) if bias else None,
             hidden_bias=Calls.draw(gates * hidden_size) if bias else None,
-            parameters=parameters,
-            bind=peephole if own else None,
+            parameters=found.parameters,
+            bind=found.bind,
             heads=heads,
             projection=Calls.draw(projection_size, hidden_size) if projection_size else None,
             hidden_mask=(torch.rand(batch, output_size).double() < 0.7) / 0.7 if hidden_mask else None,
@@ -91,12 +103,21 @@ class Calls:
         )
 
     @staticmethod
-    def formula(name: str) -> tuple[int, int, Any, str]:
-        if name in OWN:
-            return (*OWN[name], counting, "")
-        layer = LAYERS[name](1, 1)
-        assert isinstance(layer, GatedLayer)
-        return layer.num_gates, len(layer.state_names), layer.update, layer.formula
+    def formula(name: str, hidden_size: int) -> Formula:
+        if name == "counting":
+            return Formula(*OWN[name], "", (), counting, None)
+        if name == "mixing":
+            own = (Calls.draw(hidden_size), Calls.draw(hidden_size, hidden_size))
+            return Formula(*OWN[name], "", own, mixing(own), mixing)
+        layer = GATED[name](1, hidden_size).double()
+        parameters = tuple(layer._read_by_update().values())
+        for parameter in parameters:  # some begin at zero, where mistakes would not show
+            nn.init.normal_(parameter, std=0.5)
+        return Formula(layer.num_gates, len(layer.state_names), layer.formula, parameters, layer.update, layer._bind)
+
+    @staticmethod
+    def projects(name: str) -> bool:
+        return name in GATED and GATED[name].projects
 
     @staticmethod
     def draw(*shape: int) -> Tensor:

@@ -20,13 +20,16 @@ from torch.autograd.function import Function
 
 from rnnkit.errors import ConfigError
 from rnnkit.kernels.aten import Aten
+from rnnkit.kernels.core import MISSING
 from rnnkit.kernels.eager import Eager
+from rnnkit.kernels.native import Native
+from rnnkit.kernels.operators import diagonal_scan_node, gated_scan_node, has_operator
 from rnnkit.kernels.reference import Reference
 from rnnkit.kernels.scan import Backend, DiagonalScan, GatedScan, Scan, State, autocast_here, recompute_gradients
 
 __all__ = ["BACKENDS", "DiagonalScan", "GatedScan", "Run", "State", "diagonal_scan", "explain", "gated_scan", "use"]
 
-BACKENDS: dict[str, Backend] = {"aten": Aten(), "eager": Eager(), "reference": Reference()}
+BACKENDS: dict[str, Backend] = {"native": Native(), "aten": Aten(), "eager": Eager(), "reference": Reference()}
 
 _forced: ContextVar[str | None] = ContextVar("rnnkit_backend", default=None)
 _record: ContextVar[list[Run] | None] = ContextVar("rnnkit_record", default=None)
@@ -80,8 +83,9 @@ def explain(function: Callable[..., Any], *arguments: Any) -> list[Run]:
 
     Example:
         >>> import torch, rnnkit
-        >>> print(*rnnkit.kernels.explain(rnnkit.GRU(3, 4, zoneout=0.1), torch.zeros(2, 5, 3)), sep="\n")
-        gated_scan (2, 5, 3): eager; not aten: torch has no zoneout
+        >>> with rnnkit.kernels.use("eager"):
+        ...     print(*rnnkit.kernels.explain(rnnkit.GRU(3, 4), torch.zeros(2, 5, 3)), sep="\n")
+        gated_scan (2, 5, 3): eager
     """
     record: list[Run] = []
     token = _record.set(record)
@@ -105,6 +109,8 @@ def gated_scan(call: GatedScan) -> tuple[Tensor, State]:
     batch, time, _ = call.inputs.shape
     if batch == 0 or time == 0:
         return call.inputs.new_zeros(batch, time, call.state[0].shape[-1]), call.state
+    if torch.compiler.is_compiling():
+        return _trace(call)
     backend = _choose(call, "gated_scan", tuple(call.inputs.shape))
     if call.checkpoint_every is None:
         return _run(backend, call)
@@ -129,6 +135,8 @@ def diagonal_scan(call: DiagonalScan) -> Tensor:
     """
     if call.drive.shape[0] == 0 or call.drive.shape[1] == 0:
         return call.drive
+    if torch.compiler.is_compiling():
+        return diagonal_scan_node(call) if has_operator(call) else Reference().diagonal_scan(call)
     return _choose(call, "diagonal_scan", tuple(call.drive.shape)).diagonal_scan(call)
 
 
@@ -154,17 +162,29 @@ class _Checkpoint(Function):
         return (None, None, *found)
 
 
+def _trace(call: GatedScan) -> tuple[Tensor, State]:
+    # a graph holds one node where there is an operator, and else every step; checkpoints are its compiler's affair
+    outputs, state = gated_scan_node(call) if has_operator(call) else Reference().gated_scan(call)
+    return outputs, _keep_dtypes(state, call)
+
+
 def _run(backend: Backend, call: GatedScan) -> tuple[Tensor, State]:
     outputs, state = backend.gated_scan(call)
+    return outputs, _keep_dtypes(state, call)
+
+
+def _keep_dtypes(state: State, call: GatedScan) -> State:
     # autocast computes in a lower precision; what is carried from chunk to chunk keeps its own
-    return outputs, tuple(new.to(old.dtype) for new, old in zip(state, call.state, strict=True))
+    return tuple(
+        new if new.dtype == old.dtype else new.to(old.dtype) for new, old in zip(state, call.state, strict=True)
+    )
 
 
 def _choose(call: Scan, operation: str, shape: tuple[int, ...]) -> Backend:
     forced = _forced.get()
     refused: dict[str, str] = {}
     for name in [forced] if forced else BACKENDS:
-        reason = BACKENDS[name].refuses(call)
+        reason = BACKENDS[name].refuses(call) or (None if forced else BACKENDS[name].yields(call))
         if reason is None:
             _tell(Run(operation, shape, name, refused))
             return BACKENDS[name]
@@ -179,5 +199,10 @@ def _tell(run: Run) -> None:
     for name, reason in run.refused.items():
         if (name, reason) not in _told:
             _told.add((name, reason))
-            level = logging.INFO if torch.is_grad_enabled() else logging.DEBUG  # it is training that takes long
-            _log.log(level, "%s runs by %s: %s", run.operation, run.backend, reason)
+            _log.log(_importance(reason), "%s runs by %s: %s", run.operation, run.backend, reason)
+
+
+def _importance(reason: str) -> int:
+    if reason == MISSING:
+        return logging.WARNING
+    return logging.INFO if torch.is_grad_enabled() else logging.DEBUG  # it is training that takes long

@@ -126,6 +126,10 @@ class Backend(ABC):
     def refuses(self, call: Scan) -> str | None:
         """Say why this backend cannot run `call`; None means that it can."""
 
+    def yields(self, call: Scan) -> str | None:
+        """Say why a later backend runs `call` quicker than this one, which could; None means that none is known to."""
+        return None
+
     @abstractmethod
     def gated_scan(self, call: GatedScan) -> tuple[Tensor, State]:
         """Return outputs (batch, time, output_size), whatever past each length, and the state at each length."""

@@ -1,0 +1,90 @@
+// The cells of a formula that the compiler knows, over the rows of a step.
+#pragma once
+
+#include "cells.hpp"
+#include "gated_scan.hpp"
+
+namespace rnnkit::RNNKIT_LEVEL {
+
+template <template <typename> class CellOf, class Way>
+struct CompiledCells {
+    using T = typename Way::Sum;
+    using Cell = CellOf<T>;
+    static constexpr int kinds = Cell::joined + Cell::apart;
+
+    CompiledCells(const GatedScan&, const GatedScanBackward*) {}
+
+    void forward(const Buffers<T>& buffers, const Share& share, const StepRows& at, const Values<Way>& values) const {
+        const GatedScan& call = buffers.call;
+        const bool projects = buffers.projects();
+        for (long row = 0; row < at.count; ++row) {
+            const Gates<T> gates{buffers.inputs(at, row), buffers.gates(at, row), buffers.hidden_gates(at, row),
+                                 call.size};
+            for_vectors<T>(share.begin, share.end, [&](long unit, auto part) {
+                Vector<T> state[Cell::states], before[Cell::states];
+                for (int s = 0; s < Cell::states; ++s) {
+                    before[s] = s == 0 && projects ? Vector<T>{} : load(buffers.state_before(s, at, row) + unit, part);
+                    state[s] = before[s];
+                }
+                Cell::forward(gates, unit, part, call.recording, state);
+                for (int s = projects ? 1 : 0; s < Cell::states; ++s) {
+                    if (call.keep[s]) {
+                        const Vector<T> kept = load(buffers.keep(s, at, row) + unit, part);
+                        state[s] = kept * before[s] + (T(1) - kept) * state[s];
+                    }
+                    store(buffers.state_after(s, at, row) + unit, state[s], part);
+                }
+                if (projects) {
+                    store(buffers.unprojected(at, row) + unit, state[0], part);
+                    put<Way>(values.unprojected + (at.sequence + row) * spread(call.size) + unit, state[0], part);
+                } else {
+                    put_hidden(call, values, at.sequence + row, unit, state[0], part);
+                }
+            });
+        }
+    }
+
+    void backward(const Buffers<T>& buffers, const GatedScanBackward& back, const Share& share, const StepRows& at,
+                  const Values<Way>& values) const {
+        const GatedScan& call = buffers.call;
+        const bool projects = buffers.projects();
+        const long size = call.size;
+        for (long row = 0; row < at.count; ++row) {
+            const long sequence = at.sequence + row, place = at.first + row;
+            const Gates<const T> gates{nullptr, buffers.gates(at, row), buffers.hidden_gates(at, row), size};
+            const Gates<T> gradients{nullptr, static_cast<T*>(back.gates) + place * kinds * size,
+                                     static_cast<T*>(back.hidden_gates) + place * Cell::apart * size, size};
+            const T* const outputs = static_cast<const T*>(back.outputs) + place * call.output_size;
+            auto* const into = values.hidden + sequence * values.stride;
+            for_vectors<T>(share.begin, share.end, [&](long unit, auto part) {
+                Vector<T> state[Cell::states], before[Cell::states], direct[Cell::states];
+                for (int s = 0; s < Cell::states; ++s) {
+                    direct[s] = Vector<T>{};
+                    if (s == 0 && projects) {
+                        state[0] = load(values.through + sequence * spread(size) + unit, part);
+                        before[0] = Vector<T>{};
+                        continue;
+                    }
+                    before[s] = load(buffers.state_before(s, at, row) + unit, part);
+                    state[s] = load(static_cast<T*>(back.states[s]) + sequence * size + unit, part);
+                    if (s == 0) state[0] = state[0] + load(outputs + unit, part);
+                    if (call.keep[s]) {
+                        direct[s] = load(buffers.keep(s, at, row) + unit, part) * state[s];
+                        state[s] = state[s] - direct[s];
+                    }
+                }
+                Cell::backward(gates, gradients, unit, part, before, state);
+                for (int s = projects ? 1 : 0; s < Cell::states; ++s) {
+                    store(static_cast<T*>(back.states[s]) + sequence * size + unit, state[s] + direct[s], part);
+                }
+                for (int gate = 0; gate < kinds; ++gate) {
+                    const T* const from = gate < Cell::joined ? gradients.joined + gate * size
+                                                              : gradients.apart + (gate - Cell::joined) * size;
+                    put<Way>(into + gate * size + unit, load(from + unit, part), part);
+                }
+            });
+        }
+    }
+};
+
+}  // namespace rnnkit::RNNKIT_LEVEL

@@ -1,0 +1,101 @@
+"""The formula of a call as the C++ core runs it: one it knows by name, or a program made of the call's `update`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import Tensor, nn
+
+from rnnkit.kernels.core import FORMULAS, Formula, core
+from rnnkit.kernels.program import OUTPUT, STATE, Program, differentiate, encode, join_gates
+from rnnkit.kernels.scan import GatedScan
+from rnnkit.kernels.tracing import UntraceableError, parameter_slots, trace
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A formula that is a program.
+
+    Attributes:
+        formula: Its gates: all of them joined, or all apart.
+        forward: The step, in C++.
+        backward: Its gradient.
+        own_output: Whether the output is something else than the new state's first part.
+        slots: The numbers of each parameter's parts.
+    """
+
+    formula: Formula
+    forward: Any
+    backward: Any
+    own_output: bool
+    slots: list[range]
+
+
+MOST_STATES = 4
+
+_made: WeakKeyDictionary[Any, dict[Any, Compiled | str]] = WeakKeyDictionary()
+
+
+def formula_of(call: GatedScan) -> Formula | Compiled | str:
+    """Return the formula of a call, or why the C++ core cannot run it."""
+    if call.formula in FORMULAS:
+        return FORMULAS[call.formula]
+    owner = getattr(call.update, "__self__", call.update)
+    key = (_settings(owner), _shapes(call.tensors()), call.projection is not None)
+    programs = _made.setdefault(owner, {})
+    if key not in programs:
+        programs[key] = _compile(call)
+    return programs[key]
+
+
+def _settings(owner: Any) -> tuple[Any, ...]:
+    # a program is made anew where a number that the formula may have read has changed
+    modules = owner.modules() if isinstance(owner, nn.Module) else []
+    return tuple(
+        (name, value)
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, int | float | str | tuple)
+    )
+
+
+def _shapes(tensors: Sequence[Tensor | None]) -> tuple[Any, ...]:
+    return tuple(None if t is None else (t.shape[-1] if t.dim() else 0, t.dim(), t.dtype) for t in tensors)
+
+
+def _compile(call: GatedScan) -> Compiled | str:
+    if len(call.state) > MOST_STATES:
+        return f"the C++ kernels take {MOST_STATES} parts of a state, not {len(call.state)}"
+    try:
+        program = trace(call)
+    except UntraceableError as error:
+        return f"the C++ kernels cannot run this formula: {error}"
+    size = call.state[-1].shape[-1]
+    num_gates, num_states = call.input_weight.shape[0] // size, len(call.state)
+    stores = {one.place: one.values[0] for one in program.instructions if one.operation == "store"}
+    own_output = stores[OUTPUT, 0] != stores[STATE, 0]
+    if not own_output:
+        program = Program([one for one in program.instructions if one.place != (OUTPUT, 0)])
+    joined = join_gates(program, num_gates)
+    program = joined or program
+    try:
+        forward = encode(program, core)
+        backward = encode(differentiate(program, num_gates, num_states), core)
+    except (ValueError, IndexError):
+        return "the C++ kernels cannot run this formula: it has too many gates, parameters or values"
+    formula = Formula("program", num_gates, 0) if joined else Formula("program", 0, num_gates)
+    slots = parameter_slots(call.parameters, size)
+    return Compiled(formula, forward, backward, own_output, slots)
+
+
+def parameter_addresses(parameters: Sequence[Tensor], slots: Sequence[range], size: int) -> list[int]:
+    """Return the address of every part that a program reads, in order of their numbers."""
+    bytes_a_part = size * parameters[0].element_size() if parameters else 0
+    return [
+        parameter.data_ptr() + (number - numbers.start) * bytes_a_part
+        for parameter, numbers in zip(parameters, slots, strict=True)
+        for number in numbers
+    ]

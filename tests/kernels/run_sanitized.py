@@ -1,0 +1,15 @@
+"""Run the tests of the C++ kernels on a build of rnnkit in another folder, given as the argument."""
+
+import sys
+
+import pytest
+
+sys.meta_path = [finder for finder in sys.meta_path if "ScikitBuild" not in type(finder).__name__]  # the editable one
+sys.path.insert(0, sys.argv[1])
+
+import rnnkit.kernels.core  # noqa: E402
+
+assert sys.argv[1] in (rnnkit.kernels.core.core.__file__ or ""), "another build of the kernels was found"
+sys.exit(
+    pytest.main(["-q", "-p", "no:cacheprovider", "tests/kernels", "tests/test_session.py", "-k", "native or session"])
+)
