@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rnnkit import kernels as kernels
+    from rnnkit.acceleration import accelerate as accelerate
+    from rnnkit.acceleration import decelerate as decelerate
     from rnnkit.checkpoint import load as load
     from rnnkit.errors import CheckpointError as CheckpointError
     from rnnkit.errors import ConfigError as ConfigError
@@ -17,10 +19,17 @@ if TYPE_CHECKING:
     from rnnkit.layers import LAYERS as LAYERS
     from rnnkit.layers import LSTM as LSTM
     from rnnkit.layers import RNN as RNN
+    from rnnkit.layers import CoupledLSTM as CoupledLSTM
     from rnnkit.layers import DiagonalLayer as DiagonalLayer
     from rnnkit.layers import GatedLayer as GatedLayer
+    from rnnkit.layers import LayerNormGRU as LayerNormGRU
+    from rnnkit.layers import LayerNormLSTM as LayerNormLSTM
+    from rnnkit.layers import MinGRU as MinGRU
+    from rnnkit.layers import MinLSTM as MinLSTM
+    from rnnkit.layers import PeepholeLSTM as PeepholeLSTM
     from rnnkit.layers import ReluRNN as ReluRNN
     from rnnkit.layers import Stack as Stack
+    from rnnkit.session import Session as Session
     from rnnkit.tasks import TASKS as TASKS
     from rnnkit.training import resume as resume
     from rnnkit.training import train as train
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "rnnkit.acceleration": ("accelerate", "decelerate"),
     "rnnkit.checkpoint": ("load",),
     "rnnkit.errors": (
         "CheckpointError",
@@ -38,7 +48,23 @@ _HOMES = {
         "ShapeError",
         "StreamError",
     ),
-    "rnnkit.layers": ("DiagonalLayer", "GRU", "GatedLayer", "LAYERS", "LSTM", "RNN", "ReluRNN", "Stack"),
+    "rnnkit.layers": (
+        "CoupledLSTM",
+        "DiagonalLayer",
+        "GRU",
+        "GatedLayer",
+        "LAYERS",
+        "LSTM",
+        "LayerNormGRU",
+        "LayerNormLSTM",
+        "MinGRU",
+        "MinLSTM",
+        "PeepholeLSTM",
+        "RNN",
+        "ReluRNN",
+        "Stack",
+    ),
+    "rnnkit.session": ("Session",),
     "rnnkit.tasks": ("TASKS",),
     "rnnkit.training": ("resume", "train"),
 }

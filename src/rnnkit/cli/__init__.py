@@ -22,6 +22,7 @@ VERBS = {
     "predict": ("rnnkit.cli.using:predict", "Answer a text or a file."),
     "generate": ("rnnkit.cli.using:generate", "Write on from a prompt."),
     "stream": ("rnnkit.cli.using:stream", "Follow standard input live, one event a token."),
+    "benchmark": ("rnnkit.cli.benchmarking:app", "Measure the speed on this machine, rivals beside it."),
     "config": ("rnnkit.cli.training:config", "Print every option of a task with its default and meaning, as TOML."),
 }
 
