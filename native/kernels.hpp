@@ -31,10 +31,10 @@ struct Packed {
 };
 
 // A formula of a user's own, as instructions on registers. A register holds one number for each unit of a block of rows,
-// or one for each row.
+// or one for each row. `accumulate` and `row_sum` are of a, or of the products of a and b.
 enum class Operation : int32_t {
-    load, store, accumulate, number, add, sub, mul, div, max, min, greater, select, affine, sigmoid, tanh, relu, exp, log,
-    sqrt, abs, sign, row_sum, spread, sigmoid_slope, tanh_slope, relu_slope,
+    load, store, accumulate, number, add, sub, mul, div, mul_add, max, min, greater, select, affine, sigmoid, tanh, relu,
+    exp, log, sqrt, rsqrt, reciprocal, abs, sign, row_sum, sigmoid_slope, tanh_slope, relu_slope,
 };
 
 enum class Array : int32_t {

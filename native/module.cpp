@@ -20,9 +20,9 @@ void bind_session(nb::module_& m);
 namespace {
 
 constexpr const char* operation_names[] = {
-    "load", "store", "accumulate", "number", "add", "sub", "mul", "div", "max", "min", "greater", "select", "affine",
-    "sigmoid", "tanh", "relu", "exp", "log", "sqrt", "abs", "sign", "row_sum", "spread", "sigmoid_slope", "tanh_slope",
-    "relu_slope",
+    "load", "store", "accumulate", "number", "add", "sub", "mul", "div", "mul_add", "max", "min", "greater", "select",
+    "affine", "sigmoid", "tanh", "relu", "exp", "log", "sqrt", "rsqrt", "reciprocal", "abs", "sign", "row_sum",
+    "sigmoid_slope", "tanh_slope", "relu_slope",
 };
 constexpr const char* array_names[] = {
     "input", "hidden", "joined", "state", "parameter", "output", "new_state", "by_output", "by_new_state", "by_input",

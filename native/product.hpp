@@ -214,16 +214,6 @@ void multiply_panel(const Stretch<Way> (&parts)[stretches], long rows, const typ
     }
 }
 
-template <typename T>
-RNNKIT_INLINE T sum_of(Vector<T> vector) {
-    T parts[lanes<T>];
-    store(parts, vector);
-    for (int count = lanes<T> / 2; count > 0; count /= 2) {
-        for (int lane = 0; lane < count; ++lane) parts[lane] += parts[lane + count];
-    }
-    return parts[0];
-}
-
 // One row of values on a matrix as it is: along its rows, four at a time; or along its columns.
 template <typename T>
 void multiply_as_it_is(const Packed& matrix, long begin, long end, const T* values, const T* start, T* sums) {

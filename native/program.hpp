@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels.hpp"
+#include "product.hpp"
 #include "vector.hpp"
 
 namespace rnnkit::RNNKIT_LEVEL {
@@ -13,167 +14,184 @@ struct ProgramMemory {
     long strides[program_arrays];
 };
 
-constexpr long block_numbers = 512;  // of a register: enough to forget the interpreter, few enough for the cache
+constexpr long block_numbers = 2048;  // of a register: enough to forget the interpreter, few enough for the cache
 
 template <typename T>
 class Interpreter {
   public:
     Interpreter(const Program& program, long size)
-        : program_(program), size_(size), most_rows_(size < block_numbers ? block_numbers / size : 1) {}
+        : program_(program),
+          size_(size),
+          most_rows_(size >= block_numbers ? 1 : least(block_numbers / size, block_numbers / lanes<T>)) {}
 
     // Numbers of memory that `run` needs.
-    static long registers_size(const Program& program, long size) {
-        return program.registers * ((size > block_numbers ? size : block_numbers) + 16);
-    }
+    static long registers_size(const Program& program, long size) { return program.registers * register_size(size); }
 
     void run(const ProgramMemory<T>& memory, long rows, T* registers) const {
-        for (long row = 0; row < rows; row += most_rows_) {
-            run_block(memory, row, rows - row < most_rows_ ? rows - row : most_rows_, registers);
-        }
+        for (long row = 0; row < rows; row += most_rows_) run_block(memory, row, least(most_rows_, rows - row), registers);
     }
 
   private:
     const Program& program_;
     const long size_, most_rows_;
 
+    static long register_size(long size) { return (size > block_numbers ? size : block_numbers) + 16; }
+
+    // Numbers of a block, in a register or where they lie in memory: unit u of row r at [r * row + u * unit]. What is one
+    // number a row fills a vector, which every unit reads.
+    struct Value {
+        const T* at;
+        long row, unit;
+
+        template <typename Lanes>
+        RNNKIT_INLINE Vector<T> read(long of_row, long of_unit, Lanes part) const {
+            return load(at + of_row * row + of_unit * unit, part);
+        }
+    };
+
     void run_block(const ProgramMemory<T>& memory, long row, long rows, T* registers) const {
-        const long step = registers_size(program_, size_) / (program_.registers ? program_.registers : 1);
-        const T* read[most_registers];  // a register, or the memory itself
+        Value values[most_registers];
         for (long place = 0; place < program_.count; ++place) {
             const ProgramInstruction& one = program_.instructions[place];
-            T* const to = registers + one.to * step;
-            const T* const a = one.a >= 0 ? read[one.a] : nullptr;
-            const T* const b = one.b >= 0 ? read[one.b] : nullptr;
-            const T* const c = one.c >= 0 ? read[one.c] : nullptr;
-            const long count = one.row ? rows : rows * size_;
+            T* const to = registers + one.to * register_size(size_);
+            const Value a = one.a >= 0 ? values[one.a] : Value{}, b = one.b >= 0 ? values[one.b] : Value{};
+            const Value c = one.c >= 0 ? values[one.c] : Value{};
             switch (one.operation) {
-                case Operation::load:
-                    read[one.to] = load_rows(memory, one, row, rows, to);
-                    continue;
+                case Operation::load: values[one.to] = load_rows(memory, one, row, rows, to); continue;
                 case Operation::store: store_rows(memory, one, row, rows, a); continue;
-                case Operation::accumulate: accumulate(memory, one, rows, a); continue;
-                case Operation::row_sum: row_sum(a, to, rows); break;
-                case Operation::spread: spread_rows(a, to, rows); break;
-                default: elementwise(one, a, b, c, to, count);
+                case Operation::accumulate: accumulate(memory, one, rows, a, b); continue;
+                case Operation::number:
+                    store(to, fill(T(one.x)));
+                    values[one.to] = {to, 0, 0};
+                    continue;
+                case Operation::row_sum: row_sum(a, b, rows, to); break;
+                default: elementwise(one, a, b, c, rows, to);
             }
-            read[one.to] = to;
+            values[one.to] = one.row ? Value{to, lanes<T>, 0} : Value{to, size_, 1};
         }
     }
 
-    static void elementwise(const ProgramInstruction& one, const T* a, const T* b, const T* c, T* to, long count) {
+    void elementwise(const ProgramInstruction& one, const Value& a, const Value& b, const Value& c, long rows,
+                     T* to) const {
+        using V = Vector<T>;
         const T x = T(one.x), y = T(one.y);
-        const Vector<T> zero{}, unit = fill(T(1));
-        auto each = [&](auto formula) {
-            for_vectors<T>(0, count, [&](long at, auto part) { store(to + at, formula(at, part), part); });
+        const V zero{}, unit = fill(T(1));
+        auto of_one = [&](auto formula) {
+            each(one, rows, to, is_even(a), [&](auto get) { return formula(get(a)); });
+        };
+        auto of_two = [&](auto formula) {
+            each(one, rows, to, is_even(a) && is_even(b), [&](auto get) { return formula(get(a), get(b)); });
+        };
+        auto of_three = [&](auto formula) {
+            each(one, rows, to, is_even(a) && is_even(b) && is_even(c),
+                 [&](auto get) { return formula(get(a), get(b), get(c)); });
         };
         switch (one.operation) {
-            case Operation::number: return each([&](long, auto) { return fill(x); });
-            case Operation::add: return each([&](long at, auto p) { return load(a + at, p) + load(b + at, p); });
-            case Operation::sub: return each([&](long at, auto p) { return load(a + at, p) - load(b + at, p); });
-            case Operation::mul: return each([&](long at, auto p) { return load(a + at, p) * load(b + at, p); });
-            case Operation::div: return each([&](long at, auto p) { return load(a + at, p) / load(b + at, p); });
-            case Operation::max:
-                return each([&](long at, auto p) {
-                    const Vector<T> u = load(a + at, p), v = load(b + at, p);
-                    return u > v ? u : v;
-                });
-            case Operation::min:
-                return each([&](long at, auto p) {
-                    const Vector<T> u = load(a + at, p), v = load(b + at, p);
-                    return u < v ? u : v;
-                });
-            case Operation::greater:
-                return each([&](long at, auto p) { return load(a + at, p) > load(b + at, p) ? unit : zero; });
-            case Operation::select:
-                return each([&](long at, auto p) { return load(a + at, p) != zero ? load(b + at, p) : load(c + at, p); });
-            case Operation::affine: return each([&](long at, auto p) { return load(a + at, p) * x + y; });
-            case Operation::sigmoid: return each([&](long at, auto p) { return sigmoid(load(a + at, p)); });
-            case Operation::tanh: return each([&](long at, auto p) { return hyperbolic_tangent(load(a + at, p)); });
-            case Operation::relu:
-                return each([&](long at, auto p) {
-                    const Vector<T> u = load(a + at, p);
-                    return u < zero ? zero : u;
-                });
-            case Operation::exp: return each([&](long at, auto p) { return exponential(load(a + at, p)); });
-            case Operation::log:
-                return each([&](long at, auto p) {
-                    Vector<T> u = load(a + at, p);
-                    for (int lane = 0; lane < lanes<T>; ++lane) u[lane] = std::log(u[lane]);
-                    return u;
-                });
-            case Operation::sqrt:
-                return each([&](long at, auto p) {
-                    Vector<T> u = load(a + at, p);
-                    for (int lane = 0; lane < lanes<T>; ++lane) u[lane] = std::sqrt(u[lane]);
-                    return u;
-                });
-            case Operation::abs:
-                return each([&](long at, auto p) {
-                    const Vector<T> u = load(a + at, p);
-                    return u < zero ? -u : u;
-                });
-            case Operation::sign:
-                return each([&](long at, auto p) {
-                    const Vector<T> u = load(a + at, p);
-                    return u > zero ? unit : (u < zero ? -unit : zero);
-                });
-            case Operation::sigmoid_slope:  // gradient, result
-                return each([&](long at, auto p) {
-                    const Vector<T> s = load(b + at, p);
-                    return load(a + at, p) * s * (unit - s);
-                });
-            case Operation::tanh_slope:
-                return each([&](long at, auto p) {
-                    const Vector<T> s = load(b + at, p);
-                    return load(a + at, p) * (unit - s * s);
-                });
-            case Operation::relu_slope:
-                return each([&](long at, auto p) { return load(b + at, p) > zero ? load(a + at, p) : zero; });
+            case Operation::add: return of_two([](V u, V v) { return u + v; });
+            case Operation::sub: return of_two([](V u, V v) { return u - v; });
+            case Operation::mul: return of_two([](V u, V v) { return u * v; });
+            case Operation::div: return of_two([](V u, V v) { return u / v; });
+            case Operation::mul_add: return of_three([](V u, V v, V w) { return u * v + w; });
+            case Operation::max: return of_two([](V u, V v) { return u > v ? u : v; });
+            case Operation::min: return of_two([](V u, V v) { return u < v ? u : v; });
+            case Operation::greater: return of_two([&](V u, V v) { return u > v ? unit : zero; });
+            case Operation::select: return of_three([&](V u, V v, V w) { return u != zero ? v : w; });
+            case Operation::affine: return of_one([&](V u) { return u * x + y; });
+            case Operation::sigmoid: return of_one([](V u) { return sigmoid(u); });
+            case Operation::tanh: return of_one([](V u) { return hyperbolic_tangent(u); });
+            case Operation::relu: return of_one([&](V u) { return u < zero ? zero : u; });
+            case Operation::exp: return of_one([](V u) { return exponential(u); });
+            case Operation::log: return of_one([](V u) { return by_lane(u, [](T v) { return std::log(v); }); });
+            case Operation::sqrt: return of_one([](V u) { return by_lane(u, [](T v) { return std::sqrt(v); }); });
+            case Operation::rsqrt: return of_one([](V u) { return by_lane(u, [](T v) { return T(1) / std::sqrt(v); }); });
+            case Operation::reciprocal: return of_one([&](V u) { return unit / u; });
+            case Operation::abs: return of_one([&](V u) { return u < zero ? -u : u; });
+            case Operation::sign: return of_one([&](V u) { return u > zero ? unit : (u < zero ? -unit : zero); });
+            case Operation::sigmoid_slope:  // of the gradient and the result
+                return of_two([&](V u, V s) { return u * s * (unit - s); });
+            case Operation::tanh_slope: return of_two([&](V u, V s) { return u * (unit - s * s); });
+            case Operation::relu_slope: return of_two([&](V u, V s) { return s > zero ? u : zero; });
             default: return;
         }
     }
 
-    const T* load_rows(const ProgramMemory<T>& memory, const ProgramInstruction& one, long row, long rows, T* to) const {
-        const int array = static_cast<int>(one.array);
-        const long stride = memory.strides[array], width = one.row ? 1 : size_;
-        const T* const from = memory.parts[array][one.part] + row * stride;
-        // the gradients of the states before replace those of the states after: they are read first
-        if ((rows == 1 || stride == width) && one.array != Array::by_new_state) return from;
-        for (long at = 0; at < rows; ++at) std::memcpy(to + at * width, from + at * stride, width * sizeof(T));
-        return to;
+    bool is_even(const Value& value) const { return value.row == size_ && value.unit == 1; }
+
+    // Give `formula` something that reads the numbers of a value, for every vector of the result.
+    template <typename Formula>
+    RNNKIT_INLINE void each(const ProgramInstruction& one, long rows, T* to, bool even, Formula formula) const {
+        if (even && !one.row) {  // all rows are one
+            for_vectors<T>(0, rows * size_, [&](long at, auto part) {
+                store(to + at, formula([&](const Value& value) { return load(value.at + at, part); }), part);
+            });
+            return;
+        }
+        const long width = one.row ? lanes<T> : size_;
+        for_vectors<T>(0, width, [&](long unit, auto part) {
+            for (long row = 0; row < rows; ++row) {
+                auto get = [&](const Value& value) { return value.read(row, unit, part); };
+                store(to + row * width + unit, formula(get), part);
+            }
+        });
     }
 
-    void store_rows(const ProgramMemory<T>& memory, const ProgramInstruction& one, long row, long rows, const T* a) const {
+    Value load_rows(const ProgramMemory<T>& memory, const ProgramInstruction& one, long row, long rows, T* to) const {
+        const int array = static_cast<int>(one.array);
+        const long stride = memory.strides[array];
+        const T* const from = memory.parts[array][one.part] + row * stride;
+        if (one.row) {  // a parameter of one number
+            store(to, fill(*from));
+            return {to, 0, 0};
+        }
+        if (one.array != Array::by_new_state) return {from, stride, 1};
+        // the gradients of the states before replace those of the states after: they are read first
+        for (long at = 0; at < rows; ++at) std::memcpy(to + at * size_, from + at * stride, size_ * sizeof(T));
+        return {to, size_, 1};
+    }
+
+    void store_rows(const ProgramMemory<T>& memory, const ProgramInstruction& one, long row, long rows,
+                    const Value& a) const {
         const int array = static_cast<int>(one.array);
         const long stride = memory.strides[array];
         T* const to = memory.parts[array][one.part] + row * stride;
-        for (long at = 0; at < rows; ++at) std::memcpy(to + at * stride, a + at * size_, size_ * sizeof(T));
+        for_vectors<T>(0, size_, [&](long unit, auto part) {
+            for (long at = 0; at < rows; ++at) store(to + at * stride + unit, a.read(at, unit, part), part);
+        });
     }
 
-    void accumulate(const ProgramMemory<T>& memory, const ProgramInstruction& one, long rows, const T* a) const {
+    // Add the sum over the rows of a, or of the products of a and b.
+    void accumulate(const ProgramMemory<T>& memory, const ProgramInstruction& one, long rows, const Value& a,
+                    const Value& b) const {
         T* const to = memory.parts[static_cast<int>(one.array)][one.part];
-        const long width = one.row ? 1 : size_;
-        for (long at = 0; at < rows; ++at) {
-            for_vectors<T>(0, width, [&](long unit, auto part) {
-                store(to + unit, load(to + unit, part) + load(a + at * width + unit, part), part);
-            });
-        }
+        for_vectors<T>(0, one.row ? 1 : size_, [&](long unit, auto part) {
+            Vector<T> sum = load(to + unit, part);
+            for (long row = 0; row < rows; ++row) {
+                const Vector<T> value = a.read(row, unit, part);
+                sum = sum + (b.at ? value * b.read(row, unit, part) : value);
+            }
+            store(to + unit, sum, part);
+        });
     }
 
-    void row_sum(const T* a, T* to, long rows) const {
-        for (long row = 0; row < rows; ++row) {
-            Vector<T> sum{};
-            for_vectors<T>(0, size_, [&](long unit, auto part) { sum = sum + load(a + row * size_ + unit, part); });
-            T total = 0;
-            for (int lane = 0; lane < lanes<T>; ++lane) total += sum[lane];
-            to[row] = total;
-        }
+    // The sum over the units of a, or of the products of a and b; of some rows at a time, because a sum waits for itself.
+    void row_sum(const Value& a, const Value& b, long rows, T* to) const {
+        constexpr long together = 4;
+        long row = 0;
+        for (; row + together <= rows; row += together) row_sum_of<together>(a, b, row, to);
+        for (; row < rows; ++row) row_sum_of<1>(a, b, row, to);
     }
 
-    void spread_rows(const T* a, T* to, long rows) const {
-        for (long row = 0; row < rows; ++row) {
-            for_vectors<T>(0, size_, [&](long unit, auto part) { store(to + row * size_ + unit, fill(a[row]), part); });
-        }
+    template <long count>
+    RNNKIT_INLINE void row_sum_of(const Value& a, const Value& b, long first, T* to) const {
+        Vector<T> sum[count] = {};
+        for_vectors<T>(0, size_, [&](long unit, auto part) {
+#pragma GCC unroll 4
+            for (long row = 0; row < count; ++row) {
+                const Vector<T> value = a.read(first + row, unit, part);
+                sum[row] = sum[row] + (b.at ? value * b.read(first + row, unit, part) : value);
+            }
+        });
+        for (long row = 0; row < count; ++row) store(to + (first + row) * lanes<T>, fill(sum_of<T>(sum[row])));
     }
 };
 

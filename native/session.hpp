@@ -17,8 +17,7 @@ inline void quantise(const Bytes8& to, const float* values, long rows, long colu
             const Vector<float> x = load(from + at, part), size = x < 0.0f ? -x : x;
             most = size > most ? size : most;
         });
-        float largest = most[0];
-        for (int lane = 1; lane < width; ++lane) largest = most[lane] > largest ? most[lane] : largest;
+        const float largest = fold<float>(most, [](Vector<float> a, Vector<float> b) { return a > b ? a : b; });
         to.scales[row] = largest / 127.0f;
         const float scale = 127.0f / largest;
         uint8_t* const bytes = to.bytes + row * spread(columns);

@@ -18,7 +18,6 @@ using namespace rnnkit;
 
 namespace {
 
-using Array = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using View = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
 struct Free {
@@ -99,13 +98,16 @@ class PackedSession {
         session_.bytes.sums = memory<int32_t>(session_.rows * most_rows_);
     }
 
-    // (rows, input_size) in; the outputs lie in `outputs`.
-    void step(const Array& inputs) {
-        const auto rows = static_cast<size_t>(session_.rows), size = static_cast<size_t>(layers_.front().input_size);
-        if (inputs.ndim() != 2 || inputs.shape(0) != rows || inputs.shape(1) != size) {
-            throw std::invalid_argument("shape");  // the caller says which was expected
-        }
-        advance(inputs.data());
+    // (rows, input_size) of contiguous float32 in; the outputs lie in `outputs`. The plain buffer of an array is had in a
+    // third of the time of an exchange.
+    void step(nb::handle inputs) {
+        Py_buffer view;
+        if (PyObject_GetBuffer(inputs.ptr(), &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) throw nb::python_error();
+        const bool fits = view.ndim == 2 && view.shape[0] == session_.rows && view.shape[1] == layers_.front().input_size &&
+                          std::strcmp(view.format, "f") == 0;
+        if (fits) advance(static_cast<const float*>(view.buf));
+        PyBuffer_Release(&view);
+        if (!fits) throw std::invalid_argument("shape");  // the caller says which was expected
     }
 
     // (rows, steps, input_size) in, (rows, steps, output size) out.

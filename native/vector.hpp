@@ -6,8 +6,11 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -64,6 +67,10 @@ RNNKIT_INLINE Vector<T> load(const T* from, Whole) {
 }
 template <typename T>
 RNNKIT_INLINE Vector<T> load(const T* from, Part part) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) return (Vector<T>)_mm512_maskz_loadu_epi32((1u << part.count) - 1, from);
+    if constexpr (sizeof(T) == 8) return (Vector<T>)_mm512_maskz_loadu_epi64((1u << part.count) - 1, from);
+#endif
     Vector<T> vector{};
     std::memcpy(&vector, from, part.count * sizeof(T));
     return vector;
@@ -74,6 +81,10 @@ RNNKIT_INLINE void store(T* to, Vector<T> vector, Whole) {
 }
 template <typename T>
 RNNKIT_INLINE void store(T* to, Vector<T> vector, Part part) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_epi32(to, (1u << part.count) - 1, (__m512i)vector);
+    if constexpr (sizeof(T) == 8) return _mm512_mask_storeu_epi64(to, (1u << part.count) - 1, (__m512i)vector);
+#endif
     std::memcpy(to, &vector, part.count * sizeof(T));
 }
 
@@ -92,6 +103,32 @@ RNNKIT_INLINE void for_vectors(long begin, long end, Visit visit) {
     long at = begin;
     for (; at + lanes<T> <= end; at += lanes<T>) visit(at, Whole{});
     if (at < end) visit(at, Part{end - at});
+}
+
+// The lanes of a vector, each `by` places further down.
+template <int by, typename V, std::size_t... lane>
+RNNKIT_INLINE V turn(V vector, std::index_sequence<lane...>) {
+#if defined(__clang__)
+    return __builtin_shufflevector(vector, vector, (lane + by) % sizeof...(lane)...);
+#else
+    typedef std::conditional_t<sizeof(vector[0]) == 8, int64_t, int32_t> Places __attribute__((vector_size(sizeof(V))));
+    return __builtin_shuffle(vector, Places{(lane + by) % sizeof...(lane)...});
+#endif
+}
+
+// One number of all lanes: each half is joined with the other until it is alone.
+template <typename T, int by = lanes<T> / 2, typename Join>
+RNNKIT_INLINE T fold(Vector<T> vector, Join join) {
+    if constexpr (by == 0) {
+        return vector[0];
+    } else {
+        return fold<T, by / 2>(join(vector, turn<by>(vector, std::make_index_sequence<lanes<T>>())), join);
+    }
+}
+
+template <typename T>
+RNNKIT_INLINE T sum_of(Vector<T> vector) {
+    return fold<T>(vector, [](Vector<T> a, Vector<T> b) { return a + b; });
 }
 
 // 1 / a, right but for the last bit: the processor's estimate, mended, because a division takes ten times as long.
@@ -147,9 +184,9 @@ RNNKIT_INLINE Vector<float> hyperbolic_tangent(Vector<float> x) {
 }
 
 // float64 is there to be right: the C library's functions, lane by lane.
-template <typename Function>
-RNNKIT_INLINE Vector<double> by_lane(Vector<double> x, Function function) {
-    for (int lane = 0; lane < lanes<double>; ++lane) x[lane] = function(x[lane]);
+template <typename V, typename Function>
+RNNKIT_INLINE V by_lane(V x, Function function) {
+    for (unsigned lane = 0; lane < sizeof x / sizeof x[0]; ++lane) x[lane] = function(x[lane]);
     return x;
 }
 RNNKIT_INLINE Vector<double> exponential(Vector<double> x) {

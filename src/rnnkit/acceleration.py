@@ -197,7 +197,7 @@ def _together(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _parts(hx: Any) -> State:
-    return hx if isinstance(hx, tuple) else (hx,)
+    return tuple(hx) if isinstance(hx, tuple | list) else (hx,)  # torch takes a list too
 
 
 def _pack_like(packed: PackedSequence, outputs: Tensor, lengths: Tensor) -> PackedSequence:

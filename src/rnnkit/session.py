@@ -82,7 +82,7 @@ class Session:
         """
         try:
             self._engine.step(inputs)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, BufferError):
             self._engine.step(self._checked(inputs, (self.rows, self.input_size)))
         return self._outputs
 

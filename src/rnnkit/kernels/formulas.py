@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 
 from rnnkit.kernels.core import FORMULAS, Formula, core
-from rnnkit.kernels.program import OUTPUT, STATE, Program, differentiate, encode, join_gates
+from rnnkit.kernels.fusing import fuse
+from rnnkit.kernels.program import OUTPUT, STATE, Program, differentiate, encode, join_gates, record
 from rnnkit.kernels.scan import GatedScan
 from rnnkit.kernels.tracing import UntraceableError, parameter_slots, trace
 
@@ -81,9 +82,12 @@ def _compile(call: GatedScan) -> Compiled | str:
         program = Program([one for one in program.instructions if one.place != (OUTPUT, 0)])
     joined = join_gates(program, num_gates)
     program = joined or program
+    if joined:
+        program, gradient = record(program, num_gates, num_states)
+    else:
+        gradient = differentiate(program, num_gates, num_states)
     try:
-        forward = encode(program, core)
-        backward = encode(differentiate(program, num_gates, num_states), core)
+        forward, backward = (encode(fuse(one), core) for one in (program, gradient))
     except (ValueError, IndexError):
         return "the C++ kernels cannot run this formula: it has too many gates, parameters or values"
     formula = Formula("program", num_gates, 0) if joined else Formula("program", 0, num_gates)

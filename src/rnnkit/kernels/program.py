@@ -6,14 +6,18 @@ wider, such as all gates together, is several values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 UNIT, ROW = "unit", "row"
+SLOW = ("sigmoid", "tanh", "exp", "log")
 
 # What an instruction reads or writes in memory, with the number of the gate, state part or parameter slice.
 INPUT, HIDDEN, JOINED, STATE, PARAMETER, OUTPUT = "input", "hidden", "joined", "state", "parameter", "output"
+GATES = (INPUT, HIDDEN, JOINED)
+RECORDED = "recorded"  # in the place of joined gates: results that the gradient needs
 
 
 @dataclass(frozen=True)
@@ -116,13 +120,38 @@ def join_gates(program: Program, num_gates: int) -> Program | None:
     return Program(joined).without_waste()
 
 
-def differentiate(forward: Program, num_gates: int, num_states: int) -> Program:
+def record(forward: Program, num_gates: int, num_states: int) -> tuple[Program, Program]:
+    """Return the program and its gradient, with results that take long kept in place of the gates they came from.
+
+    Args:
+        forward: Its stores are the results: OUTPUT and STATE.
+        num_gates: Gates, each of INPUT and HIDDEN or of JOINED.
+        num_states: Parts of the state.
+
+    Returns:
+        Both programs; where the gradient needs the gates themselves nothing is kept, and the step is computed again.
+    """
+    slow = [place for place, one in enumerate(forward.instructions) if one.operation in SLOW and one.kind == UNIT]
+    kept = {place: slot for slot, place in enumerate(slow[:num_gates])}
+    backward = differentiate(forward, num_gates, num_states, kept)
+    if any(one.place and one.place[0] in GATES and one.operation == "load" for one in backward.instructions):
+        return forward, differentiate(forward, num_gates, num_states)
+    recording = Program(list(forward.instructions))
+    for place, slot in kept.items():
+        recording.store(place, RECORDED, slot)
+    return recording, backward
+
+
+def differentiate(
+    forward: Program, num_gates: int, num_states: int, recorded: Mapping[int, int] = MappingProxyType({})
+) -> Program:
     """Return the program that computes a step again and turns gradients of its results into those of what it read.
 
     Args:
         forward: Its stores are the results: OUTPUT and STATE.
         num_gates: Gates, each of INPUT and HIDDEN or of JOINED.
         num_states: Parts of the state.
+        recorded: Values that are read from RECORDED instead, each with its slot.
 
     Returns:
         A program that reads what `forward` reads and the gradients ("gradient of output", ...), stores the gradients of
@@ -131,12 +160,15 @@ def differentiate(forward: Program, num_gates: int, num_states: int) -> Program:
     back = Program()
     flows: dict[int, int] = {}  # value of the forward program: its gradient
     copied: list[int] = []
-    for one in forward.instructions:
+    for place, one in enumerate(forward.instructions):
         if one.operation == "store":
             copied.append(-1)
             continue
-        values = tuple(copied[value] for value in one.values)
-        back.instructions.append(Instruction(one.operation, one.kind, values, one.place, one.numbers))
+        if place in recorded:
+            back.load(RECORDED, recorded[place])
+        else:
+            values = tuple(copied[value] for value in one.values)
+            back.instructions.append(Instruction(one.operation, one.kind, values, one.place, one.numbers))
         copied.append(len(back.instructions) - 1)
 
     def flow(value: int, gradient: int) -> None:
@@ -218,6 +250,15 @@ def _by_result(name: str) -> Slope:
     return slope
 
 
+def _reciprocal(p: Program, g: int, v: Sequence[int], y: int, n: Sequence[float]) -> list[int | None]:
+    return [p.affine(p.emit("mul", g, p.emit("mul", y, y)), -1.0, 0.0)]
+
+
+def _rsqrt(p: Program, g: int, v: Sequence[int], y: int, n: Sequence[float]) -> list[int | None]:
+    cube = p.emit("mul", y, p.emit("mul", y, y))
+    return [p.affine(p.emit("mul", g, cube), -0.5, 0.0)]
+
+
 def _exp(p: Program, g: int, v: Sequence[int], y: int, n: Sequence[float]) -> list[int | None]:
     return [p.emit("mul", g, y)]
 
@@ -257,6 +298,8 @@ SLOPES: dict[str, Slope] = {
     "exp": _exp,
     "log": _log,
     "sqrt": _sqrt,
+    "rsqrt": _rsqrt,
+    "reciprocal": _reciprocal,
     "abs": _abs,
     "row_sum": _row_sum,
     "spread": _spread,
@@ -308,6 +351,8 @@ def _array(one: Instruction) -> tuple[str, int]:
     if one.place is None:
         return INPUT, 0
     name, part = one.place
+    if name == RECORDED:
+        return JOINED, part
     if name.startswith("gradient of "):
         name = "by_" + name.removeprefix("gradient of ")
         return ("by_new_state" if name == "by_state" and one.operation == "load" else name), part

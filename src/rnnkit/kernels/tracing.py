@@ -48,7 +48,7 @@ def trace(call: GatedScan) -> Program:
     gates = call.input_weight.shape[0]
     like = call.hidden_weight
     recorder = _Recorder(size)
-    with torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():  # inference mode would show layer_norm, not what it consists of
         input_gates, hidden_gates = like.new_full((ROWS, gates), 0.5), like.new_full((ROWS, gates), 0.25)
         state = tuple(like.new_full((ROWS, size), 0.125) for _ in call.state)
         parameters = tuple(parameter.detach().clone() for parameter in call.parameters)
@@ -213,7 +213,11 @@ def _rsub(r: _Recorder, a: Traced, b: Traced, alpha: float = 1) -> _Wide:
 
 
 def _div(r: _Recorder, a: Traced, b: Traced) -> _Wide:
-    return r.both("div", a, b) if isinstance(b, _Wide) else r.mul(a, 1 / b)
+    if not isinstance(b, _Wide):
+        return r.mul(a, 1 / b)
+    if all(r.program.instructions[value].kind == ROW for value in b):
+        return r.mul(a, r.each("reciprocal", b))
+    return r.both("div", a, b)
 
 
 def _pow(r: _Recorder, a: Traced, b: Traced) -> _Wide:
@@ -250,10 +254,10 @@ def _layer_norm(r: _Recorder, a: _Wide, shape: Any, *rest: Any) -> tuple[_Wide, 
     mean = r.mean(a)
     middle = r.both("sub", a, mean)
     variance = r.mean(r.each("mul", middle, middle))
-    root = r.each("sqrt", r.affine(variance, 1.0, epsilon))
-    normed = r.both("div", middle, root)
+    scale = r.each("rsqrt", r.affine(variance, 1.0, epsilon))
+    normed = r.both("mul", middle, scale)
     normed = normed if weight is None else r.mul(normed, weight)
-    return normed if bias is None else r.add(normed, bias), mean, root
+    return normed if bias is None else r.add(normed, bias), mean, scale
 
 
 def _mean(r: _Recorder, a: _Wide, dims: Any = None, keepdim: bool = False) -> _Wide:
@@ -319,8 +323,6 @@ RULES: dict[str, Callable[..., Any]] = {
     "mul": lambda r, a, b: r.mul(a, b),
     "div": _div,
     "neg": lambda r, a: r.affine(a, -1.0, 0.0),
-    "reciprocal": lambda r, a: r.both("div", 1.0, a),
-    "rsqrt": lambda r, a: r.both("div", 1.0, r.each("sqrt", a)),
     "pow": _pow,
     "square": lambda r, a: r.each("mul", a, a),
     "maximum": lambda r, a, b: r.both("max", a, b),
@@ -347,5 +349,5 @@ RULES: dict[str, Callable[..., Any]] = {
     "detach": _same,
     "alias": _same,
     "clone": _same,
-    **{name: _unary(name) for name in ("sigmoid", "tanh", "relu", "exp", "log", "sqrt", "abs")},
+    **{name: _unary(name) for name in ("sigmoid", "tanh", "relu", "exp", "log", "sqrt", "rsqrt", "reciprocal", "abs")},
 }
