@@ -95,6 +95,14 @@ def test_packed_sequences_come_out_as_they_went_in(kind, bidirectional):
                 assert one is None or torch.equal(one, other)
 
 
+@pytest.mark.parametrize("kind", ["lstm", "projected"])
+def test_a_state_in_a_list_is_taken(kind):
+    module, inputs = make(kind), torch.randn(3, 5, 4, dtype=torch.float64)
+    state = list(state_for(module, 5))
+    expected = measure(decelerate(module), inputs, state)
+    assert_same(measure(accelerate(module), inputs, state), expected)
+
+
 @every_kind
 def test_input_without_a_batch_is_taken(kind):
     module, inputs = make(kind, num_layers=2), torch.randn(5, 4, dtype=torch.float64)

@@ -23,7 +23,8 @@ from rnnkit.kernels.scan import (
     recompute_gradients,
 )
 
-MANY_SEQUENCES = 16
+MANY_SEQUENCES = 16  # of inference
+FEWEST_ROWS, FEWEST_UNITS, LITTLE_MEMORY = 8, 2048, 8 * 2**20  # of training on one thread: sequences, all units, bytes
 
 
 class _GatedScan(Function):
@@ -144,15 +145,24 @@ class Native(Backend):
         return refuses_numbers(call) or plain_only()
 
     def yields(self, call: Scan) -> str | None:
-        """Name where oneDNN's LSTM is quicker: over many sequences at once, of one length, without gradients."""
+        """Name where oneDNN's LSTM is quicker: over many sequences at once, of one length."""
         if not isinstance(call, GatedScan) or call.formula != "lstm" or call.lengths is not None:
             return None
+        if call.hidden_weight.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+            return None
         batch, time, _ = call.inputs.shape
-        if batch < MANY_SEQUENCES or time <= FEW_STEPS or torch.is_autocast_enabled("cpu") or _wants_gradients(call):
+        gates, size = call.hidden_weight.shape
+        if _wants_gradients(call):  # it takes and leaves more memory than ours, which tells where there is much of it
+            much = batch * time * gates * call.hidden_weight.element_size() > LITTLE_MEMORY
+            if torch.get_num_threads() > 1 or batch < FEWEST_ROWS or batch * size < FEWEST_UNITS or much:
+                return None
+        elif batch < MANY_SEQUENCES or time <= FEW_STEPS:
             return None
-        if call.hidden_weight.dtype != torch.float32 or Aten().refuses(call) is not None:
-            return None
-        return "oneDNN's LSTM is quicker over many sequences of one length without gradients"
+        return (
+            None
+            if Aten().refuses(call) is not None
+            else "oneDNN's LSTM is quicker over so many sequences of one length"
+        )
 
     def gated_scan(self, call: GatedScan) -> tuple[Tensor, State]:
         """Run forward, recorded where a gradient is wanted."""
