@@ -152,6 +152,13 @@ def test_other_numbers_than_float32_are_taken_too():
         assert np.array_equal(session.step(inputs), expected)
 
 
+def test_numbers_at_an_odd_address_are_taken():
+    session, message = Session(make(LSTM)), b"x" + np.ones(5, np.float32).tobytes()
+    expected = session.step(np.ones((1, 5), np.float32)).copy()
+    session.reset()
+    assert np.array_equal(session.step(np.frombuffer(message, np.float32, offset=1).reshape(1, 5)), expected)
+
+
 @pytest.mark.parametrize("session", sessions(), ids=["native", "torch"])
 @pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 5), (3, 1, 5), (0, 5)])
 def test_other_shapes_are_refused(session, shape):

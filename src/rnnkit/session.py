@@ -137,7 +137,7 @@ class Session:
         if tuple(inputs.shape) != shape:
             raise ShapeError(f"Session got inputs {tuple(inputs.shape)}; expected {shape}")
         values = inputs.detach().float().cpu().numpy() if isinstance(inputs, Tensor) else inputs
-        return np.ascontiguousarray(values, np.float32)
+        return np.require(values, np.float32, ["C", "A"])
 
 
 class _Engine(Protocol):

@@ -11,5 +11,7 @@ import rnnkit.kernels.core  # noqa: E402
 
 assert sys.argv[1] in (rnnkit.kernels.core.core.__file__ or ""), "another build of the kernels was found"
 sys.exit(
-    pytest.main(["-q", "-p", "no:cacheprovider", "tests/kernels", "tests/test_session.py", "-k", "native or session or program"])
+    pytest.main(
+        ["-q", "-p", "no:cacheprovider", "tests/kernels", "tests/test_session.py", "-k", "native or session or program"]
+    )
 )

@@ -135,6 +135,47 @@ def own(formula: Any) -> GatedLayer:
     return Own(4, 6)
 
 
+MAGIC = 1.5 * 2**23  # adding it to a float32 leaves no fraction
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda _, x: ((x + 45).exp()) / (x + 45).exp().sum(-1, keepdim=True),  # the divisor's square is no float32
+        lambda _, x: ((x - 45).exp()) / (x - 45).exp().sum(-1, keepdim=True),
+        lambda _, x: ((x * 4 + MAGIC) - MAGIC) / 4,
+        lambda _, x: (x.relu() * 1e25 * 1e25).clamp(max=1.0),
+    ],
+)
+def test_extreme_numbers_survive_the_translation(written):
+    torch.manual_seed(1)
+    layer, inputs = own(written), torch.randn(3, 2, 4)
+    found = {}
+    for backend in ("native", "reference"):
+        layer.zero_grad()
+        with kernels.use(backend):
+            outputs, _ = layer(inputs)
+        (outputs * torch.arange(6.0)).sum().backward()
+        found[backend] = outputs, layer.weight_ih_l0.grad
+    for got, expected in zip(found["native"], found["reference"], strict=True):
+        assert torch.allclose(got, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+def test_a_state_of_one_number_a_row_is_translated_or_refused():
+    class Mean(GatedLayer):
+        num_gates, state_names = 1, ("h", "m")
+
+        def update(self, input_gates, hidden_gates, state):
+            h = (input_gates + hidden_gates).tanh()
+            return h, (h, h.mean(-1, keepdim=True))
+
+    layer, inputs = Mean(4, 1), torch.randn(2, 3, 4)
+    outputs, _ = layer(inputs)
+    with kernels.use("reference"):
+        expected, _ = layer(inputs)
+    assert torch.allclose(outputs, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("written", "reason"),
     [

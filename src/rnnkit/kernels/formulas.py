@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rnnkit.kernels.core import FORMULAS, Formula, core
 from rnnkit.kernels.fusing import fuse
-from rnnkit.kernels.program import OUTPUT, STATE, Program, differentiate, encode, join_gates, record
+from rnnkit.kernels.program import OUTPUT, STATE, differentiate, encode, join_gates, record
 from rnnkit.kernels.scan import GatedScan
 from rnnkit.kernels.tracing import UntraceableError, parameter_slots, trace
 
@@ -79,7 +79,7 @@ def _compile(call: GatedScan) -> Compiled | str:
     stores = {one.place: one.values[0] for one in program.instructions if one.operation == "store"}
     own_output = stores[OUTPUT, 0] != stores[STATE, 0]
     if not own_output:
-        program = Program([one for one in program.instructions if one.place != (OUTPUT, 0)])
+        program = program.without_waste(unwanted=(OUTPUT, 0))
     joined = join_gates(program, num_gates)
     program = joined or program
     if joined:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from rnnkit.kernels.program import Instruction, Program
 
 SUMS = ("row_sum", "accumulate")
+LARGEST = 1e30  # number in a program: float32 ends at 3e38
 
 
 def fuse(program: Program) -> Program:
@@ -17,8 +18,8 @@ def fuse(program: Program) -> Program:
         program: As traced or differentiated.
 
     Returns:
-        One in which a * b + c, the sum over a * b, a - b of a + (-1) b and a number times a number are one instruction
-        each, unless the parts are wanted by themselves; and what is one number a row is read as it is.
+        One in which a * b + c, the sum over a * b, a - b of a + (-1) b and two scales are one instruction each, unless
+        the parts are wanted by themselves; and what is one number a row is read as it is.
     """
     fused = _without_spreads(program.instructions)
     used = Counter(value for one in fused for value in one.values)
@@ -36,7 +37,8 @@ def fuse(program: Program) -> Program:
             before = fused[one.values[0]]
             scale, shift = one.numbers
             numbers = (scale * before.numbers[0], scale * before.numbers[1] + shift)
-            fused[place] = Instruction("affine", one.kind, before.values, None, numbers)
+            if 0.0 in (shift, before.numbers[1]) and all(abs(number) < LARGEST for number in numbers):
+                fused[place] = Instruction("affine", one.kind, before.values, None, numbers)
     return Program(fused).without_waste()
 
 

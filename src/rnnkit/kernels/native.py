@@ -24,7 +24,8 @@ from rnnkit.kernels.scan import (
 )
 
 MANY_SEQUENCES = 16  # of inference
-FEWEST_ROWS, FEWEST_UNITS, LITTLE_MEMORY = 8, 2048, 8 * 2**20  # of training on one thread: sequences, all units, bytes
+# Of training on one thread: steps, sequences, units of all sequences, bytes of all gates.
+FEWEST_STEPS, FEWEST_ROWS, FEWEST_UNITS, LITTLE_MEMORY = 64, 8, 2048, 8 * 2**20
 
 
 class _GatedScan(Function):
@@ -79,10 +80,9 @@ class _DiagonalScan(Function):
 
     @staticmethod
     def forward(ctx: Any, call: DiagonalScan, decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
-        decay, drive, initial = decay.contiguous(), drive.contiguous(), initial.contiguous()
-        hidden = diagonal_states(decay, drive, initial)
+        hidden = diagonal_states(decay.contiguous(), drive.contiguous(), initial.contiguous())
         ctx.call = call
-        ctx.save_for_backward(decay, drive, initial, hidden)
+        ctx.save_for_backward(decay, drive, initial, hidden)  # the caller's own, whose gradients have gradients
         return hidden
 
     @staticmethod
@@ -98,7 +98,7 @@ class _DiagonalScan(Function):
                 differentiable=True,
             )
             return (None, *again)
-        return (None, *diagonal_gradients(decay, initial, hidden, gradients[0].contiguous()))
+        return (None, *diagonal_gradients(decay.contiguous(), initial.contiguous(), hidden, gradients[0].contiguous()))
 
 
 def refuses_numbers(call: Scan) -> str | None:
@@ -150,11 +150,14 @@ class Native(Backend):
             return None
         if call.hidden_weight.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             return None
+        if call.projection is not None:  # oneDNN has none
+            return None
         batch, time, _ = call.inputs.shape
         gates, size = call.hidden_weight.shape
         if _wants_gradients(call):  # it takes and leaves more memory than ours, which tells where there is much of it
             much = batch * time * gates * call.hidden_weight.element_size() > LITTLE_MEMORY
-            if torch.get_num_threads() > 1 or batch < FEWEST_ROWS or batch * size < FEWEST_UNITS or much:
+            few = time < FEWEST_STEPS or batch < FEWEST_ROWS or batch * size < FEWEST_UNITS
+            if torch.get_num_threads() > 1 or few or much:
                 return None
         elif batch < MANY_SEQUENCES or time <= FEW_STEPS:
             return None

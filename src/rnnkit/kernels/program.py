@@ -81,9 +81,9 @@ class Program:
         """Return a constant, for each unit."""
         return self.emit("number", kind=UNIT, numbers=(value,))
 
-    def without_waste(self) -> Program:
-        """Drop what no stored value depends on."""
-        wanted = [one.operation in ("store", "accumulate") for one in self.instructions]
+    def without_waste(self, unwanted: tuple[str, int] | None = None) -> Program:
+        """Drop what no stored value depends on; what is stored at `unwanted` too."""
+        wanted = [one.operation in ("store", "accumulate") and one.place != unwanted for one in self.instructions]
         for place in range(len(wanted) - 1, -1, -1):
             if wanted[place]:
                 for value in self.instructions[place].values:
@@ -251,12 +251,11 @@ def _by_result(name: str) -> Slope:
 
 
 def _reciprocal(p: Program, g: int, v: Sequence[int], y: int, n: Sequence[float]) -> list[int | None]:
-    return [p.affine(p.emit("mul", g, p.emit("mul", y, y)), -1.0, 0.0)]
+    return [p.affine(p.emit("mul", p.emit("mul", g, y), y), -1.0, 0.0)]  # in this order: y * y may be too small
 
 
 def _rsqrt(p: Program, g: int, v: Sequence[int], y: int, n: Sequence[float]) -> list[int | None]:
-    cube = p.emit("mul", y, p.emit("mul", y, y))
-    return [p.affine(p.emit("mul", g, cube), -0.5, 0.0)]
+    return [p.affine(p.emit("mul", p.emit("mul", p.emit("mul", g, y), y), y), -0.5, 0.0)]
 
 
 def _exp(p: Program, g: int, v: Sequence[int], y: int, n: Sequence[float]) -> list[int | None]:
