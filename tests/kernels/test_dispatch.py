@@ -45,7 +45,7 @@ def test_the_first_that_accepts_runs_and_the_others_say_why_not():
 
 @pytest.mark.skipif(core is None, reason="rnnkit was installed without its C++ kernels")
 def test_one_that_could_run_yields_to_a_quicker_one_unless_forced():
-    layer, inputs = LSTM(3, 4), torch.zeros(64, 80, 3)
+    layer, inputs = LSTM(3, 4), torch.zeros(64, 40, 3)
     with torch.no_grad():
         (run,) = kernels.explain(layer, inputs)
         assert run.backend == "aten"

@@ -24,13 +24,13 @@ both_precisions = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "f
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
 
-def make(layer_class: type[Layer], *, size: int = HIDDEN, dtype: torch.dtype = torch.float64, **options: Any) -> Any:
+def make(layer_class: type[Layer], *, dtype: torch.dtype = torch.float64, **options: Any) -> Any:
     """Build a layer in eval mode, the same each time, whose numbers are all away from their starting values."""
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(7)
-        layer = layer_class(INPUT, size, **options).to(dtype).eval()
+        layer = layer_class(INPUT, HIDDEN, **options).to(dtype).eval()
         for parameter in layer.parameters():
-            parameter.add_(0.2 * (HIDDEN / size) ** 0.5 * torch.randn_like(parameter))
+            parameter.add_(0.2 * torch.randn_like(parameter))
     return layer
 
 
@@ -121,19 +121,21 @@ def test_chunks_carry_gradients_back_through_the_state(layer_class):
 @pytest.mark.slow
 def test_twenty_thousand_single_steps_do_not_drift(layer_class):
     # float32 rounding does not accumulate in a stable layer: the last steps are as close to float64 as the first
-    exact = make(layer_class, size=24)
+    exact = make(layer_class)
     single = copy.deepcopy(exact).float()
     inputs = make_inputs(2, 20_000)
     with torch.inference_mode():
         truth, _ = exact(inputs)
         whole, _ = single(inputs.float())
         stepped, _ = run_in_chunks(single, inputs.float(), None, None, range(1, 20_000))
-    for found in (whole, stepped):
-        error = ((found - truth).abs() / truth.abs().clamp(min=1)).amax((0, 2))
-        assert (
-            error.quantile(0.99) < 1e-5
-        )  # a norm magnifies rounding at the few steps where its units are almost alike
-        assert error[-1000:].median() < 3 * error[:1000].median()
+        rounded, _ = copy.deepcopy(single).double()(inputs.float().double())
+    error, response = ((values - truth).abs().amax((0, 2)) for values in (stepped, rounded))
+    # its norm of six units that are almost alike magnifies one rounding of the weights ten thousand times, in float64 too
+    allowed = response.max().item() if layer_class is LAYERS["layer-norm-lstm"] else 0.0
+    limit = max(1e-5, 20 * allowed)
+    assert error.max() < limit
+    assert error[-1000:].max() < 10 * max(error[:1000].max(), allowed)
+    assert_close(stepped, whole, tolerance=limit)
 
 
 # Lengths
