@@ -130,7 +130,7 @@ def test_twenty_thousand_single_steps_do_not_drift(layer_class):
         stepped, _ = run_in_chunks(single, inputs.float(), None, None, range(1, 20_000))
         rounded, _ = copy.deepcopy(single).double()(inputs.float().double())
     error, response = ((values - truth).abs().amax((0, 2)) for values in (stepped, rounded))
-    # its norm of six units that are almost alike magnifies one rounding of the weights ten thousand times, in float64 too
+    # its norm of six units that are almost alike magnifies one rounding of the weights as much, in float64 too
     allowed = response.max().item() if layer_class is LAYERS["layer-norm-lstm"] else 0.0
     limit = max(1e-5, 20 * allowed)
     assert error.max() < limit
