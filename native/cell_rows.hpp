@@ -11,6 +11,7 @@ struct CompiledCells {
     using T = typename Way::Sum;
     using Cell = CellOf<T>;
     static constexpr int kinds = Cell::joined + Cell::apart;
+    static constexpr long far = 4096 / sizeof(T);  // ahead of what is read, for it to be in the cache by then
 
     CompiledCells(const GatedScan&, const GatedScanBackward*) {}
 
@@ -57,6 +58,7 @@ struct CompiledCells {
             const T* const outputs = static_cast<const T*>(back.outputs) + place * call.output_size;
             auto* const into = values.hidden + sequence * values.stride;
             for_vectors<T>(share.begin, share.end, [&](long unit, auto part) {
+                for (int gate = 0; gate < kinds; ++gate) fetch(gates.joined + gate * size + unit + far);
                 Vector<T> state[Cell::states], before[Cell::states], direct[Cell::states];
                 for (int s = 0; s < Cell::states; ++s) {
                     direct[s] = Vector<T>{};

@@ -85,58 +85,88 @@ RNNKIT_INLINE void gather(const T* from, long stride, long count, long columns, 
     for (long row = 0; row < count; ++row) std::memcpy(to + row * width, from + row * stride, columns * sizeof(T));
 }
 
-// One panel of the right buffer with all columns of the left one that are a thread's, both gathered.
+// Some rows of the columns of the left buffer that are a thread's, gathered by `outer_columns`.
+template <typename T>
+struct LeftBlock {
+    const Slice& share;
+    T* const gathered;
+    long count = 0;
+
+    void fill_from(const OuterProduct& call, long step) {
+        count = least(outer_steps, call.rows - step);
+        T* to = gathered;
+        for (long begin = share.begin; begin < share.end; begin += outer_columns, to += outer_steps * outer_columns) {
+            const T* const from = static_cast<const T*>(call.left) + step * call.left_stride + begin;
+            const long columns = least(outer_columns, share.end - begin);
+            gather(from, call.left_stride, count, columns, outer_columns, to);
+            if (call.totals) add_up(to, columns, static_cast<T*>(call.totals) + begin);
+        }
+    }
+
+    void add_up(const T* rows, long columns, T* totals) const {
+        for_vectors<T>(0, columns, [&](long column, auto part) {
+            Vector<T> sum = load(totals + column, part);
+            for (long row = 0; row < count; ++row) sum = sum + load(rows + row * outer_columns + column, part);
+            store(totals + column, sum, part);
+        });
+    }
+};
+
+// One panel of a right buffer, gathered, with all of the left block.
 template <typename T, int vectors>
-void outer_panel(const OuterProduct& call, const Slice& share, const T* left, const T* right, long count, long column,
-                 bool begun) {
-    const long stride = call.right_columns;
-    for (long begin = share.begin; begin < share.end; begin += outer_columns, left += outer_steps * outer_columns) {
+void outer_panel(const LeftBlock<T>& left, const T* panel, T* sums, long stride, long columns, bool begun) {
+    const Slice& share = left.share;
+    const T* from = left.gathered;
+    for (long begin = share.begin; begin < share.end; begin += outer_columns, from += outer_steps * outer_columns) {
         const long width = least(outer_columns, share.end - begin), tiles = (width + tile_rows - 1) / tile_rows;
         for (long tile = 0; tile < tiles; ++tile) {
             const long row = width * tile / tiles, next = width * (tile + 1) / tiles;
             with_rows(next - row, [&](auto rows) {
-                T* const sums = static_cast<T*>(call.sums) + (begin + row) * stride + column;
-                outer_tile<T, decltype(rows)::value, vectors>(left + row, right, count, sums, stride, begun,
-                                                              stride - column);
+                outer_tile<T, decltype(rows)::value, vectors>(from + row, panel, left.count,
+                                                              sums + (begin + row) * stride, stride, begun, columns);
             });
         }
     }
 }
 
 template <typename T>
+void outer_block(const LeftBlock<T>& left, const OuterProduct::Right& right, long step, T* panel) {
+    for (long column = 0; column < right.columns;) {
+        const T* const from = static_cast<const T*>(right.values) + step * right.stride + column;
+        const long columns = right.columns - column;
+        auto run = [&](auto vectors) {
+            constexpr long width = decltype(vectors)::value * lanes<T>;
+            gather(from, right.stride, left.count, least(columns, width), width, panel);
+            outer_panel<T, decltype(vectors)::value>(left, panel, static_cast<T*>(right.sums) + column, right.columns,
+                                                     columns, step > 0);
+            column += width;
+        };
+        if (columns > 2 * lanes<T>) {
+            run(std::integral_constant<int, 4>{});
+        } else if (columns > lanes<T>) {
+            run(std::integral_constant<int, 2>{});
+        } else {
+            run(std::integral_constant<int, 1>{});
+        }
+    }
+}
+
+template <typename T>
 void outer_share(const OuterProduct& call, const Slice& share) {
-    if (call.rows == 0) {
-        const long stride = call.right_columns;
-        std::memset(static_cast<T*>(call.sums) + share.begin * stride, 0, (share.end - share.begin) * stride * sizeof(T));
+    auto clear = [&](void* sums, long columns) {
+        std::memset(static_cast<T*>(sums) + share.begin * columns, 0, (share.end - share.begin) * columns * sizeof(T));
+    };
+    if (call.totals) clear(call.totals, 1);
+    for (const auto& right : call.right) {
+        if (call.rows == 0 && right.sums) clear(right.sums, right.columns);
     }
     const long groups = (share.end - share.begin + outer_columns - 1) / outer_columns;
     Workspace workspace;
-    T* const left = workspace.take<T>(groups * outer_steps * outer_columns);
-    T* const right = workspace.take<T>(outer_steps * 4 * lanes<T>);
+    LeftBlock<T> left{share, workspace.take<T>(groups * outer_steps * outer_columns)};
+    T* const panel = workspace.take<T>(outer_steps * 4 * lanes<T>);
     for (long step = 0; step < call.rows; step += outer_steps) {
-        const long count = least(outer_steps, call.rows - step);
-        for (long group = 0; group < groups; ++group) {
-            const long begin = share.begin + group * outer_columns;
-            gather(static_cast<const T*>(call.left) + step * call.left_stride + begin, call.left_stride, count,
-                   least(outer_columns, share.end - begin), outer_columns, left + group * outer_steps * outer_columns);
-        }
-        for (long column = 0; column < call.right_columns;) {
-            const T* const from = static_cast<const T*>(call.right) + step * call.right_stride + column;
-            const long columns = call.right_columns - column;
-            auto run = [&](auto vectors) {
-                constexpr long panel = decltype(vectors)::value * lanes<T>;
-                gather(from, call.right_stride, count, least(columns, panel), panel, right);
-                outer_panel<T, decltype(vectors)::value>(call, share, left, right, count, column, step > 0);
-                column += panel;
-            };
-            if (columns > 2 * lanes<T>) {
-                run(std::integral_constant<int, 4>{});
-            } else if (columns > lanes<T>) {
-                run(std::integral_constant<int, 2>{});
-            } else {
-                run(std::integral_constant<int, 1>{});
-            }
-        }
+        left.fill_from(call, step);
+        for (const auto& right : call.right) outer_block(left, right, step, panel);
     }
 }
 

@@ -210,15 +210,19 @@ struct DenseProduct {
     int threads = 1;
 };
 
-// left^T right, summed over the rows of both: sums (left_columns, right_columns).
+// left^T right, summed over the rows of both, with one or two right buffers: sums (left columns, right columns).
 struct OuterProduct {
+    struct Right {
+        const void* values = nullptr;
+        long stride = 0, columns = 0;
+        void* sums = nullptr;
+    };
     bool float64 = false;
-    long rows = 0, left_columns = 0, right_columns = 0;
+    long rows = 0;
     const void* left = nullptr;
-    long left_stride = 0;
-    const void* right = nullptr;
-    long right_stride = 0;
-    void* sums = nullptr;
+    long left_stride = 0, left_columns = 0;
+    void* totals = nullptr;  // (left columns,): the sum of the left buffer alone; or null
+    Right right[2];
     int threads = 1;
 };
 

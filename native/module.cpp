@@ -2,6 +2,7 @@
 // that an exchange of arrays takes.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -178,10 +179,16 @@ NB_MODULE(_native, m) {
         free_lock);
     m.def(
         "outer_product",
-        [](bool float64, long rows, long left_columns, long right_columns, uintptr_t left, long left_stride,
-           uintptr_t right, long right_stride, uintptr_t sums, int threads) {
-            level_in_use().outer_product({float64, rows, left_columns, right_columns, pointer<void>(left), left_stride,
-                                          pointer<void>(right), right_stride, pointer<void>(sums), threads});
+        [](bool float64, long rows, uintptr_t left, long left_stride, long left_columns, uintptr_t totals,
+           const std::vector<std::tuple<uintptr_t, long, long, uintptr_t>>& rights, int threads) {
+            OuterProduct call{float64, rows, pointer<void>(left), left_stride, left_columns, pointer<void>(totals)};
+            if (rights.size() > std::size(call.right)) throw std::invalid_argument("too many right buffers");
+            for (size_t n = 0; n < rights.size(); ++n) {
+                const auto [values, stride, columns, sums] = rights[n];
+                call.right[n] = {pointer<void>(values), stride, columns, pointer<void>(sums)};
+            }
+            call.threads = threads;
+            level_in_use().outer_product(call);
         },
         free_lock);
     m.def(

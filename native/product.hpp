@@ -144,6 +144,13 @@ RNNKIT_INLINE void multiply_tile(const Stretch<Way> (&parts)[stretches], long fi
     constexpr int width = lanes<Sum>;
     constexpr int chains = rows <= 2 ? 2 : 1;
     Vector<Sum> sum[chains][rows][panel_vectors] = {};
+    if (chains == 1 && start) {  // of a step long ago, far from the cache: on its way while the product runs
+#pragma GCC unroll 6
+        for (int row = 0; row < rows; ++row) {
+#pragma GCC unroll 4
+            for (int v = 0; v < panel_vectors; ++v) fetch(start + (first + row) * start_stride + v * width);
+        }
+    }
 #pragma GCC unroll 2
     for (int part = 0; part < stretches; ++part) {
         const auto [panel, all_values, stride, words] = parts[part];

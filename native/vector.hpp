@@ -50,6 +50,9 @@ RNNKIT_INLINE void store(T* to, Vector<T> vector) {
     std::memcpy(to, &vector, sizeof vector);
 }
 
+// Begin to bring memory into the cache, to be read and written.
+RNNKIT_INLINE void fetch(const void* from) { __builtin_prefetch(from, 1); }
+
 template <typename T>
 RNNKIT_INLINE Vector<T> fill(T value) {
     return value - Vector<T>{};

@@ -26,6 +26,12 @@ from rnnkit.kernels.scan import (
 MANY_SEQUENCES = 16
 
 
+def _graph_is_kept() -> bool:
+    # torch knows whether a backward pass may be run again, but has no public name for the question
+    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return True if ask is None else ask()
+
+
 class _GatedScan(Function):
     """The kernels under one autograd node; gradients of gradients run the reference."""
 
@@ -51,7 +57,9 @@ class _GatedScan(Function):
             again = recompute_gradients(run, tensors, gradients, autocast=autocast, differentiable=True)
             return (None, *again)
         scan.take_back(kept)
-        found = scan.backward(gradients[0], gradients[1:], by_inputs=call.inputs.requires_grad)
+        found = scan.backward(
+            gradients[0], gradients[1:], by_inputs=call.inputs.requires_grad, again=_graph_is_kept()
+        )
         scan.give_up()
         names = ("inputs", "input_weight", "hidden_weight", "input_bias", "hidden_bias", "projection")
         return (None, *(found.get(name) for name in names), *found["state"], *found["parameters"])

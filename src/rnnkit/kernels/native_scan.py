@@ -222,13 +222,14 @@ class NativeScan:
         self.gates, self.hidden_gates, self.unprojected, *self.states = recorded
         self.input_gates = self.outputs = None
 
-    def backward(self, outputs: Tensor, last: State, *, by_inputs: bool) -> dict[str, Any]:
+    def backward(self, outputs: Tensor, last: State, *, by_inputs: bool, again: bool = True) -> dict[str, Any]:
         """Run back through time.
 
         Args:
             outputs: (batch, time, output_size), gradient.
             last: Gradient of the last state.
             by_inputs: Whether the inputs want a gradient too.
+            again: Whether it may be called once more; else the gradients take the place of the recorded gates.
 
         Returns:
             Gradients of the tensors of the call, by their names.
@@ -237,8 +238,10 @@ class NativeScan:
         by_output = self._own(layout.pack(outputs))
         # copies: they turn into the gradients of the initial states
         states = [self._own(layout.arrange(part)).clone() for part in last]
-        gates = self._empty(layout.total, self.num_gates * self.size)
-        hidden_gates = None if self.hidden_gates is None else torch.empty_like(self.hidden_gates)
+        gates, hidden_gates = self.gates, self.hidden_gates
+        if again or self.program is not None:
+            gates = self._empty(layout.total, self.num_gates * self.size)
+            hidden_gates = None if hidden_gates is None else torch.empty_like(hidden_gates)
         projected = None if self.projection is None else torch.empty_like(by_output)
         native = core.GatedScanBackward()
         native.forward, native.hidden = self._describe(), self._transposed(self.hidden_weight)
@@ -272,44 +275,47 @@ class NativeScan:
     def _weight_gradients(
         self, gates: Tensor, low_gates: Tensor, hidden_gates: Tensor | None, projected: Tensor | None
     ) -> dict[str, Any]:
-        call = self.call
+        call, joined = self.call, self.joined
         hidden = self.layout.states_before(self.states[0])
         if self.mask is not None:
             hidden = hidden * self._mask_rows()
         hidden = self.low(hidden)
-        by_hidden = torch.empty_like(self.hidden_weight)
-        if self.joined:
-            self._outer(low_gates[:, : self.joined], hidden, by_hidden[: self.joined])
+        by_hidden, by_input = torch.empty_like(self.hidden_weight), torch.empty_like(self.input_weight)
+        total, apart_total = gates.new_empty(gates.shape[1]), gates.new_empty(gates.shape[1] - joined)
+        if joined:
+            rights = [(hidden, by_hidden[:joined]), (self.inputs, by_input[:joined])]
+            self._outer(gates[:, :joined], low_gates[:, :joined], rights, total[:joined])
         if hidden_gates is not None:
-            self._outer(hidden_gates, hidden, by_hidden[self.joined :])
-        by_input = torch.empty_like(self.input_weight)
-        self._outer(low_gates, self.inputs, by_input)
+            self._outer(gates[:, joined:], low_gates[:, joined:], [(self.inputs, by_input[joined:])], total[joined:])
+            self._outer(hidden_gates, self.low(hidden_gates), [(hidden, by_hidden[joined:])], apart_total)
         found: dict[str, Any] = {"input_weight": by_input, "hidden_weight": by_hidden}
-        if call.input_bias is not None or call.hidden_bias is not None:
-            total = gates.sum(0)
-            found["input_bias"] = total if call.input_bias is not None else None
-            if call.hidden_bias is not None:
-                apart = [] if hidden_gates is None else [hidden_gates.sum(0)]
-                found["hidden_bias"] = torch.cat([total[: self.joined], *apart])
+        if call.input_bias is not None:
+            found["input_bias"] = total
+        if call.hidden_bias is not None:
+            found["hidden_bias"] = torch.cat([total[:joined], apart_total])
         if projected is not None and self.projection is not None:
             found["projection"] = by_projection = torch.empty_like(self.projection)
-            self._outer(projected, self.unprojected, by_projection)
+            self._outer(projected, self.low(projected), [(self.low(self.unprojected), by_projection)])
         return found
 
-    def _outer(self, left: Tensor, right: Tensor, sums: Tensor) -> None:
-        # left^T right, over all steps
+    def _outer(
+        self, left: Tensor, low_left: Tensor, rights: list[tuple[Tensor, Tensor]], total: Tensor | None = None
+    ) -> None:
+        # left^T right over all steps, for each right into what stands beside it; and the sum of left itself
         if self.brief:
-            sums.copy_(self.low(left).t() @ self.low(right))
+            for right, sums in rights:
+                sums.copy_(low_left.t() @ right)
+            if total is not None:
+                total.copy_(left.sum(0))
             return
         core.outer_product(
             self.dtype == torch.float64,
-            *left.shape,
-            right.shape[1],
+            len(left),
             left.data_ptr(),
             left.stride(0),
-            right.data_ptr(),
-            right.stride(0),
-            sums.data_ptr(),
+            left.shape[1],
+            _address(total),
+            [(right.data_ptr(), right.stride(0), right.shape[1], sums.data_ptr()) for right, sums in rights],
             torch.get_num_threads(),
         )
 
