@@ -43,7 +43,7 @@ void dense_product(const DenseProduct& call) {
     }
 }
 
-constexpr long outer_steps = 64;               // whose panel of the right buffer stays in the nearest cache
+constexpr long outer_steps = 256;               // whose panel of the right buffer stays in the nearest cache
 constexpr long outer_columns = 4 * tile_rows;  // of the left buffer that it meets there at a time
 
 // `rows` columns of the left buffer with `vectors` vectors of the right one, over `count` steps.

@@ -57,9 +57,7 @@ class _GatedScan(Function):
             again = recompute_gradients(run, tensors, gradients, autocast=autocast, differentiable=True)
             return (None, *again)
         scan.take_back(kept)
-        found = scan.backward(
-            gradients[0], gradients[1:], by_inputs=call.inputs.requires_grad, again=_graph_is_kept()
-        )
+        found = scan.backward(gradients[0], gradients[1:], by_inputs=call.inputs.requires_grad, again=_graph_is_kept())
         scan.give_up()
         names = ("inputs", "input_weight", "hidden_weight", "input_bias", "hidden_bias", "projection")
         return (None, *(found.get(name) for name in names), *found["state"], *found["parameters"])
