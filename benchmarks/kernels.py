@@ -26,6 +26,8 @@ def run(row: dict[str, Any]) -> dict[str, Any]:
                 "case": one.name,
                 "microseconds": {name: round(value, 2) for name, value in one.microseconds.items()},
                 "times faster than": {name: round(value, 2) for name, value in one.times_faster.items()},
+                "of the limit": round(one.share_of_limit or 0, 2),
+                "limits": {name: round(value, 2) for name, value in one.limits.items()},
                 "quiet samples": one.quiet,
             }
             for one in found

@@ -244,6 +244,11 @@ struct Level {
     void (*diagonal_scan_backward)(const DiagonalScanBackward&);
     // One step of all layers, from the first one's inputs to the last one's outputs.
     void (*step)(const Session&);
+    // What the machine can do at most, to be measured. Products of registers alone, in rounds, each by every thread:
+    long (*products_of_a_round)(Way);
+    void (*only_multiply)(Way, long rounds, int threads);
+    // Reading memory alone, shared by the threads.
+    void (*only_read)(const void* memory, long bytes, long rounds, int threads);
     // Sigmoid and tanh of `count` numbers, to be measured.
     void (*sigmoid)(const float* x, float* y, long count);
     void (*tanh)(const float* x, float* y, long count);

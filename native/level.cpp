@@ -4,6 +4,7 @@
 #include "cell_rows.hpp"
 #include "dense.hpp"
 #include "diagonal_scan.hpp"
+#include "limits.hpp"
 #include "program_rows.hpp"
 #include "session.hpp"
 
@@ -85,6 +86,14 @@ void scan_diagonal_backward(const DiagonalScanBackward& back) {
     back.forward.float64 ? diagonal_scan_backward<double>(back) : diagonal_scan_backward<float>(back);
 }
 
+long products(Way way) {
+    return with_way(way, []<class Kind, typename Element>() { return products_of_a_round<Kind>; });
+}
+
+void multiply_alone(Way way, long rounds, int threads) {
+    with_way(way, [&]<class Kind, typename Element>() { only_multiply<Kind>(rounds, threads); });
+}
+
 void sigmoid_of(const float* x, float* y, long count) {
     for_vectors<float>(0, count, [&](long at, auto part) { store(y + at, sigmoid(load(x + at, part)), part); });
 }
@@ -100,9 +109,9 @@ void tanh_of(const float* x, float* y, long count) {
 
 extern const Level level;
 const Level level = {
-    RNNKIT_NAME(RNNKIT_LEVEL), columns_of_panel, packed_bytes,  pack_matrix,
-    gated_scan,                gated_scan_backward, multiply_dense, multiply_outer,
-    scan_diagonal,             scan_diagonal_backward, step,    sigmoid_of,
+    RNNKIT_NAME(RNNKIT_LEVEL), columns_of_panel,       packed_bytes,   pack_matrix,    gated_scan,
+    gated_scan_backward,       multiply_dense,         multiply_outer, scan_diagonal,  scan_diagonal_backward,
+    step,                      products,               multiply_alone, only_read,      sigmoid_of,
     tanh_of,
 };
 

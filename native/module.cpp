@@ -210,6 +210,16 @@ NB_MODULE(_native, m) {
         },
         free_lock);
     m.def("panel_columns", [](Way way) { return level_in_use().panel_columns(way); });
+    m.def("products_of_a_round", [](Way way) { return level_in_use().products_of_a_round(way); });
+    m.def(
+        "only_multiply", [](Way way, long rounds, int threads) { level_in_use().only_multiply(way, rounds, threads); },
+        free_lock);
+    m.def(
+        "only_read",
+        [](uintptr_t memory, long bytes, long rounds, int threads) {
+            level_in_use().only_read(pointer<void>(memory), bytes, rounds, threads);
+        },
+        free_lock);
     m.def("sigmoid", [](uintptr_t x, uintptr_t y, long count) { level_in_use().sigmoid(pointer<float>(x), pointer<float>(y), count); });
     m.def("tanh", [](uintptr_t x, uintptr_t y, long count) { level_in_use().tanh(pointer<float>(x), pointer<float>(y), count); });
 

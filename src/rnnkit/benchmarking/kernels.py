@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from rnnkit.acceleration import accelerate
+from rnnkit.benchmarking.limits import Work, limits
 from rnnkit.benchmarking.rivals import doubling_scan, has_onnxruntime, onnx_step
 from rnnkit.benchmarking.timing import Timing, interleave
 from rnnkit.kernels import DiagonalScan, diagonal_scan
@@ -31,6 +32,7 @@ class Case:
     name: str
     threads: int
     functions: Mapping[str, Callable[[], object]]
+    work: Work
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Row:
         threads: Of all.
         microseconds: Of a call, by who ran it.
         times_faster: How many times ours is faster than each rival.
+        limits: Microseconds that the machine takes for the work's products alone and for its reading alone.
         quiet: The fewest undisturbed samples of any.
     """
 
@@ -51,7 +54,13 @@ class Row:
     threads: int
     microseconds: dict[str, float]
     times_faster: dict[str, float]
+    limits: dict[str, float]
     quiet: int
+
+    @property
+    def share_of_limit(self) -> float | None:
+        """What ours reaches of the speed that the machine could have; None where that was not measured."""
+        return max(self.limits.values()) / self.microseconds[OURS] if self.limits else None
 
 
 def measure(case: Case, *, seconds: float = 3.0) -> Row:
@@ -64,10 +73,11 @@ def measure(case: Case, *, seconds: float = 3.0) -> Row:
     Returns:
         The row.
     """
-    before = torch.get_num_threads()
+    before, bounds = torch.get_num_threads(), limits(case.work, case.threads)
+    functions = {**case.functions, **{name: bound.run for name, bound in bounds.items()}}
     torch.set_num_threads(case.threads)
     try:
-        timings: dict[str, Timing] = interleave(case.functions, seconds=seconds)
+        timings: dict[str, Timing] = interleave(functions, seconds=seconds)
     finally:
         torch.set_num_threads(before)
     ours = timings[OURS].seconds
@@ -75,9 +85,10 @@ def measure(case: Case, *, seconds: float = 3.0) -> Row:
         table=case.table,
         name=case.name,
         threads=case.threads,
-        microseconds={name: timing.seconds * 1e6 for name, timing in timings.items()},
-        times_faster={name: timing.seconds / ours for name, timing in timings.items() if name != OURS},
-        quiet=min(timing.quiet for timing in timings.values()),
+        microseconds={name: timings[name].seconds * 1e6 for name in case.functions},
+        times_faster={name: timings[name].seconds / ours for name in case.functions if name != OURS},
+        limits={name: timings[name].seconds * 1e6 / bound.repeats for name, bound in bounds.items()},
+        quiet=min(timings[name].quiet for name in case.functions),
     )
 
 
@@ -91,7 +102,28 @@ def step_cases(_: int) -> Iterator[Case]:
                     functions = {OURS: _session_step(module, dtype, rows), "torch.nn": _torch_step(module, rows)}
                     if has_onnxruntime() and dtype != "bfloat16" and (kind, dtype) != ("GRU", "int8"):
                         functions["onnxruntime"] = onnx_step(module, rows, int8=dtype == "int8")
-                    yield Case("step", f"{kind} {size}, {rows} rows, {dtype}", 1, functions)
+                    yield Case(
+                        "step",
+                        f"{kind} {size}, {rows} row{'s' if rows > 1 else ''}, {dtype}",
+                        1,
+                        functions,
+                        _step_work(module, dtype, rows),
+                    )
+
+
+def _weights(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.dim() == 2)
+
+
+def _step_work(module: nn.Module, dtype: str, rows: int) -> Work:
+    way, width = {"float32": ("float32", 4), "bfloat16": ("bfloat16_weights", 2), "int8": ("int8", 1)}[dtype]
+    return Work(rows * _weights(module), width * _weights(module), way=way)
+
+
+def _training_work(module: nn.Module, steps: int, *, way: str = "float32") -> Work:
+    # three products with every weight; what enters the recurrence is read at every step, there and back
+    recurrent = sum(parameter.numel() for name, parameter in module.named_parameters() if "weight_hh" in name)
+    return Work(3 * steps * _weights(module), recurrent * (4 if way == "float32" else 2), 2 * TIME, way)
 
 
 def _session_step(module: nn.RNNBase, dtype: str, rows: int) -> Callable[[], object]:
@@ -127,7 +159,8 @@ def training_cases(threads: int) -> Iterator[Case]:
                 theirs, ours = make(size), accelerate(make(size))
                 inputs = torch.randn(TIME, batch, size, requires_grad=True)
                 functions = {OURS: _training(ours, inputs), "torch.nn": _training(theirs, inputs)}
-                yield Case("training", f"{kind} {size}, batch {batch}", threads, functions)
+                work = _training_work(theirs, batch * TIME)
+                yield Case("training", f"{kind} {size}, batch {batch}", threads, functions, work)
 
 
 def _training(module: nn.Module, *arguments: Any) -> Callable[[], object]:
@@ -156,7 +189,8 @@ def ragged_cases(threads: int) -> Iterator[Case]:
                 "torch.nn, packed": _training(theirs, packed),
                 "torch.nn, padded": _training(theirs, inputs),
             }
-            yield Case("ragged", f"{kind} {size}, batch 32", threads, functions)
+            work = _training_work(theirs, int(lengths.sum()))
+            yield Case("ragged", f"{kind} {size}, batch 32", threads, functions, work)
 
 
 class CoupledByUser(GatedLayer):
@@ -185,7 +219,8 @@ def option_cases(threads: int) -> Iterator[Case]:
         }
         for name, layer in layers.items():
             functions = {OURS: _training(layer, inputs), "our plain LSTM": _training(LSTM(size, size), inputs)}
-            yield Case("options", f"{name}, {size}, batch {batch}", threads, functions)
+            work = _training_work(layer, batch * TIME)
+            yield Case("options", f"{name}, {size}, batch {batch}", threads, functions, work)
 
 
 def bfloat16_cases(threads: int) -> Iterator[Case]:
@@ -201,7 +236,8 @@ def bfloat16_cases(threads: int) -> Iterator[Case]:
 
             theirs = _training(torch_class(size, size, batch_first=True), inputs)
             functions = {OURS: under_autocast, "torch.nn, float32": theirs}
-            yield Case("bfloat16", f"{kind} {size}, batch 32", threads, functions)
+            work = _training_work(layer_class(size, size), 32 * TIME, way="bfloat16")
+            yield Case("bfloat16", f"{kind} {size}, batch 32", threads, functions, work)
 
 
 def scan_cases(threads: int) -> Iterator[Case]:
@@ -218,7 +254,9 @@ def scan_cases(threads: int) -> Iterator[Case]:
             torch.autograd.grad(doubling_scan(a, b).sum(), [a, b])
 
         functions = {OURS: ours, "doubling, torch": theirs}
-        yield Case("scan", f"{size} units, batch {batch}, {time} steps", threads, functions)
+        # forward two buffers in and one out, backward three in and two out
+        work = Work(3 * decay.numel(), 8 * 4 * decay.numel())
+        yield Case("scan", f"{size} units, batch {batch}, {time} steps", threads, functions, work)
 
 
 TABLES: dict[str, Callable[[int], Iterator[Case]]] = {

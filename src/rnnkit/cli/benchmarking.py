@@ -44,14 +44,15 @@ def kernels(
 
 def _print_table(name: str, rows: list[Row]) -> None:
     rivals = list(dict.fromkeys(rival for row in rows for rival in row.times_faster))
-    heads = [name, "threads", "microseconds", *(f"times {rival}'s speed" for rival in rivals)]
+    heads = [name, "µs", *(f"x {rival}" for rival in rivals), "of the limit"]
     cells = [
         [
             row.name,
-            str(row.threads),
             f"{row.microseconds[OURS]:,.2f}",
             *(f"{row.times_faster[rival]:.2f}" if rival in row.times_faster else "" for rival in rivals),
+            "" if row.share_of_limit is None else f"{row.share_of_limit:.0%}",
         ]
         for row in rows
     ]
-    print_rows(f"{name} (medians, interleaved)", heads, cells)
+    threads = f"{rows[0].threads} thread{'s' if rows[0].threads > 1 else ''}"
+    print_rows(f"{name} on {threads}: median time, and times faster than a rival", heads, cells)

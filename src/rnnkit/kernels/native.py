@@ -28,7 +28,7 @@ MANY_SEQUENCES = 16
 
 def _graph_is_kept() -> bool:
     # torch knows whether a backward pass may be run again, but has no public name for the question
-    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    ask = getattr(getattr(torch._C, "_autograd", None), "_get_current_graph_task_keep_graph", None)
     return True if ask is None else ask()
 
 
