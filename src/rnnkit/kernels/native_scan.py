@@ -14,7 +14,7 @@ from rnnkit.kernels.formulas import Compiled, formula_of, parameter_addresses
 from rnnkit.kernels.layout import even_layout, ragged_layout
 from rnnkit.kernels.scan import GatedScan, State
 
-ROWS_A_THREAD = 6  # of a tile
+ROWS_A_THREAD = 4  # of a tile, at least
 FEWEST_UNITS_TO_SPLIT = 128  # below, a step is shorter than the threads' meeting after it
 
 
