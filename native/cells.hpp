@@ -128,4 +128,53 @@ struct GRUCell {
     }
 };
 
+// The reset gate before the product: r, z joined, n apart. It has two products a step: `reset` comes between them and
+// returns what multiplies the state that enters the second; `reset_backward` takes the gradient of what entered.
+template <typename T>
+struct ResetBeforeGRUCell {
+    static constexpr int joined = 2, apart = 1, states = 1;
+
+    template <typename Lanes>
+    RNNKIT_INLINE static Vector<T> reset(Gates<T> gates, long unit, Lanes part) {
+        const Vector<T> r = sigmoid(load(gates.joined + unit, part));
+        store(gates.joined + unit, r, part);
+        return r;
+    }
+
+    template <typename Lanes>
+    RNNKIT_INLINE static void forward(Gates<T> gates, long unit, Lanes part, bool recording, Vector<T> (&state)[1]) {
+        T* const at = gates.joined + gates.size + unit;
+        const Vector<T> z = sigmoid(load(at, part));
+        const Vector<T> n =
+            hyperbolic_tangent(load(gates.input + 2 * gates.size + unit, part) + load(gates.apart + unit, part));
+        state[0] = n + z * (state[0] - n);
+        if (recording) {
+            store(at, z, part);
+            store(at + gates.size, n, part);
+        }
+    }
+
+    template <typename Lanes>
+    RNNKIT_INLINE static void backward(Gates<const T> gates, Gates<T> gradients, long unit, Lanes part,
+                                       const Vector<T> (&before)[1], Vector<T> (&state)[1]) {
+        const T* const at = gates.joined + gates.size + unit;
+        const Vector<T> z = load(at, part), n = load(at + gates.size, part);
+        T* const to = gradients.joined + gates.size + unit;
+        store(to, state[0] * (before[0] - n) * z * (T(1) - z), part);
+        store(to + gates.size, state[0] * (T(1) - z) * (T(1) - n * n), part);
+        state[0] = state[0] * z;
+    }
+
+    template <typename Lanes>
+    RNNKIT_INLINE static Vector<T> reset_backward(Gates<const T> gates, Gates<T> gradients, long unit, Lanes part,
+                                                  Vector<T> by_entering, Vector<T> hidden) {
+        const Vector<T> r = load(gates.joined + unit, part);
+        store(gradients.joined + unit, by_entering * hidden * r * (T(1) - r), part);
+        return by_entering * r;
+    }
+};
+
+template <class Cell>
+constexpr bool resets_before = requires { &Cell::template reset_backward<Whole>; };
+
 }  // namespace rnnkit::RNNKIT_LEVEL

@@ -106,20 +106,25 @@ struct Buffers {
 template <class Way>
 struct Values {
     typename Way::Value* hidden;       // (S, spread): of the recurrent product, forward; of the gates, backward
+    typename Way::Value* reset;        // (S, spread): forward, of the second recurrent product; or null
     typename Way::Value* unprojected;  // (S, spread): of the projection; or null
-    typename Way::Sum* through;        // backward: (S, spread) gradients of what was projected; or null
+    typename Way::Sum* through;        // backward: (S, spread) gradients of what was projected or reset; or null
     long stride;
 };
+
+// The state as it enters the matrix.
+template <typename T, typename Lanes>
+RNNKIT_INLINE Vector<T> masked(const GatedScan& call, long sequence, long unit, Vector<T> hidden, Lanes part) {
+    if (!call.mask) return hidden;
+    return hidden * load(static_cast<const T*>(call.mask) + sequence * call.output_size + unit, part);
+}
 
 // Put the state on its way into the matrix.
 template <class Way, typename Lanes>
 RNNKIT_INLINE void put_hidden(const GatedScan& call, const Values<Way>& values, long sequence, long unit,
                               Vector<typename Way::Sum> hidden, Lanes part) {
-    using T = typename Way::Sum;
-    if (call.mask) {
-        hidden = hidden * load(static_cast<const T*>(call.mask) + sequence * call.output_size + unit, part);
-    }
-    put<Way>(values.hidden + sequence * values.stride + unit, hidden, part);
+    put<Way>(values.hidden + sequence * values.stride + unit,
+             masked<typename Way::Sum>(call, sequence, unit, hidden, part), part);
 }
 
 constexpr long worth_packing = 32;  // rows of values that meet a matrix
@@ -127,6 +132,9 @@ constexpr long worth_packing = 32;  // rows of values that meet a matrix
 // `Cells` do the step between the products, for all rows of a share:
 //   forward(buffers, share, step, values): from gates to states, outputs, and the values of the next product
 //   backward(buffers, call, share, step, values): from gradients of states to those of gates and the states before
+// Where they have two products a step, `resets` is true:
+//   reset(buffers, share, step, values): from joined gates to the values of the product of the apart ones
+//   reset_backward(buffers, call, share, step, values): from the gradient of these values to that of the reset gate
 template <class Way, class Cells>
 class GatedScanRun {
     using T = typename Way::Sum;
@@ -137,7 +145,6 @@ class GatedScanRun {
     Cells cells_;
     Barrier barrier_;
     Workspace workspace_;
-    static constexpr Packed none{};
     const Packed* given_[3];
     Packed matrices_[3];  // packed, where they are read often enough
 
@@ -200,29 +207,40 @@ class GatedScanRun {
                 }
                 barrier_.wait();
             }
-            multiply_gates(share, at, now);
+            multiply_joined(share, at, now);
+            if constexpr (Cells::resets) {
+                cells_.reset(buffers_, share, at, now);
+                barrier_.wait();
+            }
+            multiply_apart(share, at, Cells::resets ? now.reset : now.hidden, now.stride);
             cells_.forward(buffers_, share, at, next);
             if (buffers_.projects()) project(at, next);
             barrier_.wait();
         }
     }
 
-    void multiply_gates(const Share& share, const StepRows& at, const Values<Way>& values) const {
-        const Value* const hidden = values.hidden + at.sequence * values.stride;
-        const long size = call_.size, width = buffers_.kinds * size;
+    // Call `run` with the rows of a matrix of so many gates that are a thread's.
+    template <typename Run>
+    void each_piece(const Share& share, long gates, Run run) const {
+        const long size = call_.size;
         const bool whole = share.begin == 0 && share.end == size;
-        auto each_piece = [&](long gates, auto run) {
-            if (gates && whole) run(0, gates * size);
-            for (long gate = 0; gate < gates && !whole; ++gate) run(gate * size + share.begin, gate * size + share.end);
-        };
-        each_piece(call_.joined_gates, [&](long begin, long end) {
-            multiply<Way>(matrices_[0], begin, end, hidden, values.stride, at.count, buffers_.inputs(at, 0), width,
-                          buffers_.gates(at, 0), width);
+        if (gates && whole) run(0, gates * size);
+        for (long gate = 0; gate < gates && !whole; ++gate) run(gate * size + share.begin, gate * size + share.end);
+    }
+
+    void multiply_joined(const Share& share, const StepRows& at, const Values<Way>& values) const {
+        const long width = buffers_.kinds * call_.size;
+        each_piece(share, call_.joined_gates, [&](long begin, long end) {
+            multiply<Way>(matrices_[0], begin, end, values.hidden + at.sequence * values.stride, values.stride, at.count,
+                          buffers_.inputs(at, 0), width, buffers_.gates(at, 0), width);
         });
-        each_piece(call_.apart_gates, [&](long begin, long end) {
-            multiply<Way>(matrices_[1], begin, end, hidden, values.stride, at.count,
+    }
+
+    void multiply_apart(const Share& share, const StepRows& at, const Value* values, long stride) const {
+        each_piece(share, call_.apart_gates, [&](long begin, long end) {
+            multiply<Way>(matrices_[1], begin, end, values + at.sequence * stride, stride, at.count,
                           static_cast<const T*>(call_.apart_bias), 0, buffers_.hidden_gates(at, 0),
-                          call_.apart_gates * size);
+                          call_.apart_gates * call_.size);
         });
     }
 
@@ -252,6 +270,14 @@ class GatedScanRun {
             if (buffers_.projects()) unproject(back, at, now);
             cells_.backward(buffers_, back, share, at, now);
             barrier_.wait();
+            if constexpr (Cells::resets) {
+                const long stride = spread(call_.size);
+                multiply<Way>(matrices_[1], share.begin, share.end,
+                              now.hidden + at.sequence * now.stride + call_.joined_gates * call_.size, now.stride,
+                              at.count, nullptr, 0, now.through + at.sequence * stride, stride);
+                cells_.reset_backward(buffers_, back, share, at, now);
+                barrier_.wait();
+            }
             multiply_back(back, share, at, now);
         }
     }
@@ -311,25 +337,26 @@ class GatedScanRun {
         GatedScanRun run(call, nullptr, call.joined, call.apart, call.projection);
         const long stride = spread(call.output_size), count = call.sequences * stride;
         const Scratch<Value> hidden(2 * count);
+        const Scratch<Value> reset(Cells::resets ? count : 0);
         const Scratch<Value> unprojected(run.buffers_.projects() ? call.sequences * spread(call.size) : 0);
         Value* const between = run.buffers_.projects() ? unprojected.row(0) : nullptr;
-        const Values<Way> values[2] = {{hidden.row(0), between, nullptr, stride},
-                                       {hidden.row(count), between, nullptr, stride}};
+        const Values<Way> values[2] = {{hidden.row(0), reset.row(0), between, nullptr, stride},
+                                       {hidden.row(count), reset.row(0), between, nullptr, stride}};
         run.share([&](const Share& share) { run.run_forward(share, values); });
     }
 
     static void backward(const GatedScanBackward& back) {
         const GatedScan& call = back.forward;
-        GatedScanRun run(call, &back, back.hidden, none, back.projection);
+        GatedScanRun run(call, &back, back.hidden, back.apart, back.projection);
         const bool projects = run.buffers_.projects();
         const long widest = call.size > call.output_size ? call.size : call.output_size;
         const long stride = spread(run.buffers_.kinds * call.size), count = call.sequences * stride;
         const Scratch<Value> gates(2 * count);
         const Scratch<Value> projected(projects ? call.sequences * spread(call.output_size) : 0);
-        const Scratch<T> through(projects || call.mask ? call.sequences * spread(widest) : 0);
+        const Scratch<T> through(projects || call.mask || Cells::resets ? call.sequences * spread(widest) : 0);
         Value* const between = projects ? projected.row(0) : nullptr;
-        const Values<Way> values[2] = {{gates.row(0), between, through.row(0), stride},
-                                       {gates.row(count), between, through.row(0), stride}};
+        const Values<Way> values[2] = {{gates.row(0), nullptr, between, through.row(0), stride},
+                                       {gates.row(count), nullptr, between, through.row(0), stride}};
         run.share([&](const Share& share) { run.run_backward(back, share, values); });
     }
 };

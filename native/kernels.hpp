@@ -18,7 +18,7 @@ enum class Way {
     int8,              // bytes from 0 to 255 on weights from -127 to 127, the sums int32
 };
 
-enum class Formula { rnn_tanh, rnn_relu, lstm, gru, program };
+enum class Formula { rnn_tanh, rnn_relu, lstm, gru, gru_reset_before, program };
 
 // A matrix (rows, columns) laid out for products with it, by `Level::pack`; or, with a stride, as it is: numbers of float32
 // or float64, the rows that far apart and each without a gap or, `transposed`, the columns.
@@ -92,7 +92,8 @@ struct GatedScan {
     Packed projection;              // (output_size, size), or empty
     const void* inputs = nullptr;   // (R, gates * size): the input's part of the gates
     void* gates = nullptr;          // (R or S, gates * size): the gates, kept of every step if recorded
-    void* hidden_gates = nullptr;   // (R or S, apart gates * size): the state's part
+    // (R or S, apart gates * size): the state's part; of gru_reset_before at last the state as its candidate sees it
+    void* hidden_gates = nullptr;
     void* unprojected = nullptr;    // (R or S, size), where there is a projection
     void* outputs = nullptr;        // (R, size), of a program whose output is not state 0
     // (S + R, size) each: initial states, then each step's. Not recorded, the parts after the first are (S, size),
@@ -111,9 +112,10 @@ struct GatedScan {
 
 // Its backward pass. The matrices are the transposed ones.
 struct GatedScanBackward {
-    GatedScan forward;                  // as it ran, recorded; joined, apart and projection unused
+    GatedScan forward;                  // as it ran, recorded; its matrices unused
     Program program;                    // of Formula::program
-    Packed hidden;                      // (output_size, (joined + apart gates) * size)
+    Packed hidden;                      // (output_size, (joined + apart gates) * size); of gru_reset_before joined alone
+    Packed apart;                       // (output_size, apart gates * size), of gru_reset_before
     Packed projection;                  // (size, output_size), or empty
     const void* outputs = nullptr;      // (R, output_size): gradient of the outputs
     void* states[most_states] = {};     // (S, size): gradients of the last states in, of the initial ones out

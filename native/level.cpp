@@ -48,6 +48,8 @@ void with_cell(Formula formula, Run run) {
         case Formula::rnn_relu: return run.template operator()<GatedScanRun<Kind, CompiledCells<ReluCell, Kind>>>();
         case Formula::lstm: return run.template operator()<GatedScanRun<Kind, CompiledCells<LSTMCell, Kind>>>();
         case Formula::gru: return run.template operator()<GatedScanRun<Kind, CompiledCells<GRUCell, Kind>>>();
+        case Formula::gru_reset_before:
+            return run.template operator()<GatedScanRun<Kind, CompiledCells<ResetBeforeGRUCell, Kind>>>();
         case Formula::program: return run.template operator()<GatedScanRun<Kind, ProgramCells<Kind>>>();
     }
 }

@@ -99,6 +99,7 @@ NB_MODULE(_native, m) {
         .value("rnn_relu", Formula::rnn_relu)
         .value("lstm", Formula::lstm)
         .value("gru", Formula::gru)
+        .value("gru_reset_before", Formula::gru_reset_before)
         .value("program", Formula::program);
     nb::enum_<Operation> operation(m, "Operation");
     for (size_t n = 0; n < std::size(operation_names); ++n) operation.value(operation_names[n], Operation(n));
@@ -152,6 +153,7 @@ NB_MODULE(_native, m) {
     back.def(nb::init<>())
         .def_rw("forward", &GatedScanBackward::forward)
         .def_rw("hidden", &GatedScanBackward::hidden)
+        .def_rw("apart", &GatedScanBackward::apart)
         .def_rw("projection", &GatedScanBackward::projection)
         .def_rw("parameter_stride", &GatedScanBackward::parameter_stride)
         .def("set_program",

@@ -57,6 +57,8 @@ class ProgramCells {
     }
 
   public:
+    static constexpr bool resets = false;
+
     ProgramCells(const GatedScan& call, const GatedScanBackward* back)
         : interpreter_(program_of(call, back), call.size),
           registers_(Interpreter<T>::registers_size(program_of(call, back), call.size)),

@@ -97,6 +97,20 @@ inline void normalise(const SessionLayer& layer, long rows) {
     }
 }
 
+// Put the state that a gate lets into the second product where the outputs will be.
+template <class Cell>
+void reset(const SessionLayer& layer, long rows) {
+    const long size = layer.size, width = (Cell::joined + Cell::apart) * size;
+    for (long row = 0; row < rows; ++row) {
+        const Gates<float> gates{nullptr, layer.gates + row * width, nullptr, size};
+        const long place = row * spread(size);
+        for_vectors<float>(0, size, [&](long unit, auto part) {
+            const Vector<float> hidden = load(layer.states[0] + place + unit, part);
+            store(layer.outputs + place + unit, Cell::reset(gates, unit, part) * hidden, part);
+        });
+    }
+}
+
 template <template <typename> class CellOf, class Kind>
 void step_layer(const SessionLayer& layer, long rows, const Bytes8& bytes) {
     using Cell = CellOf<float>;
@@ -126,7 +140,13 @@ void step_layer(const SessionLayer& layer, long rows, const Bytes8& bytes) {
         }
     }
     if constexpr (Cell::apart > 0) {
-        products.multiply(layer.apart, hidden, layer.apart.bias, 0, layer.apart_gates, Cell::apart * size);
+        const float* entering = hidden;
+        if constexpr (resets_before<Cell>) {
+            reset<Cell>(layer, rows);
+            entering = layer.outputs;
+            products.ready(entering, output_size);
+        }
+        products.multiply(layer.apart, entering, layer.apart.bias, 0, layer.apart_gates, Cell::apart * size);
     }
     for (long row = 0; row < rows; ++row) {
         float* const joined = layer.gates + row * width;
@@ -177,6 +197,9 @@ void step_all(const Session& session) {
             case Formula::rnn_relu: step_layer<ReluCell, Kind>(layer, session.rows, session.bytes); break;
             case Formula::lstm: step_layer<LSTMCell, Kind>(layer, session.rows, session.bytes); break;
             case Formula::gru: step_layer<GRUCell, Kind>(layer, session.rows, session.bytes); break;
+            case Formula::gru_reset_before:
+                step_layer<ResetBeforeGRUCell, Kind>(layer, session.rows, session.bytes);
+                break;
             case Formula::program: break;  // the binding takes none
         }
     }

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnkit import GRU, LSTM, RNN, GatedLayer, MinGRU, ReluRNN, Session, Stack
+from rnnkit import GRU, LSTM, RNN, GatedLayer, MinGRU, ReluRNN, ResetBeforeGRU, Session, Stack
 from rnnkit.errors import ConfigError, ShapeError
 from rnnkit.kernels.core import core, levels, use_level
 
@@ -50,7 +50,7 @@ def error(got: np.ndarray, expected: Tensor) -> float:
 @native
 @every_dtype
 @pytest.mark.parametrize("options", STACKS)
-@pytest.mark.parametrize("layer", [RNN, ReluRNN, LSTM, GRU])
+@pytest.mark.parametrize("layer", [RNN, ReluRNN, LSTM, GRU, ResetBeforeGRU])
 def test_steps_give_what_the_stack_gives(layer, options, dtype):
     stack = make(layer, **STACKS[options])
     for rows in (1, 2, 7):
@@ -207,7 +207,7 @@ def test_what_cannot_be_packed_runs_in_torch_with_the_reason(stack, reason):
 
 @native
 @pytest.mark.slow
-@pytest.mark.parametrize("layer", [LSTM, GRU])
+@pytest.mark.parametrize("layer", [LSTM, GRU, ResetBeforeGRU])
 @every_dtype
 def test_errors_do_not_grow_over_ten_thousand_steps(layer, dtype):
     torch.manual_seed(0)

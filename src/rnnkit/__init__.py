@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rnnkit.layers import MinLSTM as MinLSTM
     from rnnkit.layers import PeepholeLSTM as PeepholeLSTM
     from rnnkit.layers import ReluRNN as ReluRNN
+    from rnnkit.layers import ResetBeforeGRU as ResetBeforeGRU
     from rnnkit.layers import Stack as Stack
     from rnnkit.session import Session as Session
     from rnnkit.tasks import TASKS as TASKS
@@ -62,6 +63,7 @@ _HOMES = {
         "PeepholeLSTM",
         "RNN",
         "ReluRNN",
+        "ResetBeforeGRU",
         "Stack",
     ),
     "rnnkit.session": ("Session",),

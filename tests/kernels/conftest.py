@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnkit.kernels import BACKENDS, GatedScan, State
-from rnnkit.kernels.scan import Update
+from rnnkit.kernels.scan import Reset, Update
 from rnnkit.layers import LAYERS, GatedLayer
 
 
@@ -55,6 +55,7 @@ class Formula(NamedTuple):
     parameters: tuple[Tensor, ...]
     update: Update
     bind: Callable[[tuple[Tensor, ...]], Update] | None
+    reset: Reset | None = None
 
 
 class Calls:
@@ -95,6 +96,7 @@ class Calls:
             hidden_bias=Calls.draw(gates * hidden_size) if bias else None,
             parameters=found.parameters,
             bind=found.bind,
+            reset=found.reset,
             heads=heads,
             projection=Calls.draw(projection_size, hidden_size) if projection_size else None,
             hidden_mask=(torch.rand(batch, output_size).double() < 0.7) / 0.7 if hidden_mask else None,
@@ -113,7 +115,9 @@ class Calls:
         parameters = tuple(layer._read_by_update().values())
         for parameter in parameters:  # some begin at zero, where mistakes would not show
             nn.init.normal_(parameter, std=0.5)
-        return Formula(layer.num_gates, len(layer.state_names), layer.formula, parameters, layer.update, layer._bind)
+        reset = None if GATED[name].reset is GatedLayer.reset else layer.reset
+        states = len(layer.state_names)
+        return Formula(layer.num_gates, states, layer.formula, parameters, layer.update, layer._bind, reset)
 
     @staticmethod
     def projects(name: str) -> bool:

@@ -22,11 +22,15 @@ except ImportError:
 
 @dataclass(frozen=True)
 class Formula:
-    """What C++ knows by name: how many gates read the sum of both parts, and how many read them separately."""
+    """What C++ knows by name: how many gates read the sum of both parts, and how many read them separately.
+
+    Where it `resets`, those that read them separately see the state multiplied by a gate.
+    """
 
     name: str
     joined: int
     apart: int = 0
+    resets: bool = False
 
     @property
     def native(self) -> Any:
@@ -39,6 +43,7 @@ FORMULAS = {
     "rnn-relu": Formula("rnn_relu", 1),
     "lstm": Formula("lstm", 4),
     "gru": Formula("gru", 2, 1),
+    "gru-reset-before": Formula("gru_reset_before", 2, 1, resets=True),
 }
 
 

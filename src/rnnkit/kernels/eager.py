@@ -224,7 +224,9 @@ class Eager(Backend):
     """Plain torch operations under one autograd node."""
 
     def refuses(self, call: Scan) -> str | None:
-        """Accept every call, except what needs plain operations."""
+        """Accept every call, except what needs plain operations or a second product a step."""
+        if isinstance(call, GatedScan) and call.reset is not None:
+            return "a gate that enters the product needs a product in the middle of a step"
         return plain_only()
 
     def gated_scan(self, call: GatedScan) -> tuple[Tensor, State]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import Function
 
 from rnnkit.kernels.aten import FEW_STEPS, Aten
-from rnnkit.kernels.core import MISSING, core
+from rnnkit.kernels.core import FORMULAS, MISSING, core
 from rnnkit.kernels.formulas import Compiled, formula_of
 from rnnkit.kernels.native_scan import NativeScan
 from rnnkit.kernels.reference import Reference
@@ -139,6 +139,8 @@ class Native(Backend):
             reason = refuses_numbers(call) or plain_only()
             if reason is not None:
                 return reason
+            if call.reset is not None and call.formula not in FORMULAS:
+                return "the C++ kernels know one formula alone that multiplies the state on its way into a product"
             formula = formula_of(call)
             if isinstance(formula, str):
                 return formula

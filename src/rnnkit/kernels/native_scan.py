@@ -242,9 +242,15 @@ class NativeScan:
         if again or self.program is not None:
             gates = self._empty(layout.total, self.num_gates * self.size)
             hidden_gates = None if hidden_gates is None else torch.empty_like(hidden_gates)
+        if self.formula.resets:
+            hidden_gates = None  # the same as the gradient of the input's part
         projected = None if self.projection is None else torch.empty_like(by_output)
         native = core.GatedScanBackward()
-        native.forward, native.hidden = self._describe(), self._transposed(self.hidden_weight)
+        native.forward = self._describe()
+        resets = self.formula.resets
+        native.hidden = self._transposed(self.hidden_weight[: self.joined] if resets else self.hidden_weight)
+        if resets:
+            native.apart = self._transposed(self.hidden_weight[self.joined :])
         if self.projection is not None:
             native.projection = self._transposed(self.projection)
         native.outputs, native.states = by_output.data_ptr(), [part.data_ptr() for part in states]
@@ -288,6 +294,11 @@ class NativeScan:
         if hidden_gates is not None:
             self._outer(gates[:, joined:], low_gates[:, joined:], [(self.inputs, by_input[joined:])], total[joined:])
             self._outer(hidden_gates, self.low(hidden_gates), [(hidden, by_hidden[joined:])], apart_total)
+        if self.formula.resets:
+            entered = self.low(self.hidden_gates)
+            rights = [(entered, by_hidden[joined:]), (self.inputs, by_input[joined:])]
+            self._outer(gates[:, joined:], low_gates[:, joined:], rights, total[joined:])
+            apart_total = total[joined:]
         found: dict[str, Any] = {"input_weight": by_input, "hidden_weight": by_hidden}
         if call.input_bias is not None:
             found["input_bias"] = total

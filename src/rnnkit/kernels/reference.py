@@ -74,9 +74,21 @@ def scan_gates(call: GatedScan, input_gates: Tensor) -> tuple[Tensor, State]:
         hidden_gates = hidden_product(hidden, call.hidden_weight, heads=call.heads)
         if call.hidden_bias is not None:
             hidden_gates = hidden_gates + call.hidden_bias
+        if call.reset is not None:
+            hidden_gates = _with_reset(call, gates, hidden_gates, hidden)
         output, state = advance(call, step, gates, hidden_gates, state)
         outputs.append(output)
     return torch.stack(outputs, 1), state  # (batch, time, output_size)
+
+
+def _with_reset(call: GatedScan, input_gates: Tensor, hidden_gates: Tensor, hidden: Tensor) -> Tensor:
+    assert call.reset is not None
+    size = hidden.shape[1]
+    entering = call.reset(input_gates, hidden_gates) * hidden  # (batch, hidden_size)
+    last = hidden_product(entering, call.hidden_weight[-size:], heads=call.heads)
+    if call.hidden_bias is not None:
+        last = last + call.hidden_bias[-size:]
+    return torch.cat([hidden_gates[:, :-size], last], 1)
 
 
 class Reference(Backend):

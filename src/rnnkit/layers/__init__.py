@@ -7,7 +7,7 @@ from rnnkit.layers.minimal import MinGRU, MinLSTM
 from rnnkit.layers.options import OPTIONS
 from rnnkit.layers.softmax import AdaptiveEmbedding, AdaptiveSoftmax, default_cutoffs, linear_cross_entropy
 from rnnkit.layers.stack import Stack
-from rnnkit.layers.variants import CoupledLSTM, LayerNormGRU, LayerNormLSTM, PeepholeLSTM
+from rnnkit.layers.variants import CoupledLSTM, LayerNormGRU, LayerNormLSTM, PeepholeLSTM, ResetBeforeGRU
 
 __all__ = [
     "GRU",
@@ -29,6 +29,7 @@ __all__ = [
     "MinLSTM",
     "PeepholeLSTM",
     "ReluRNN",
+    "ResetBeforeGRU",
     "Stack",
     "default_cutoffs",
     "linear_cross_entropy",
@@ -39,6 +40,7 @@ LAYERS: dict[str, type[Layer]] = {
     "relu-rnn": ReluRNN,
     "lstm": LSTM,
     "gru": GRU,
+    "gru-reset-before": ResetBeforeGRU,
     "peephole-lstm": PeepholeLSTM,
     "coupled-lstm": CoupledLSTM,
     "layer-norm-lstm": LayerNormLSTM,

@@ -208,7 +208,7 @@ class GatedLayer(Layer):
     def __init_subclass__(cls) -> None:
         """Forget the inherited name of a fused formula where `update` is another."""
         super().__init_subclass__()
-        nearest = next(one for one in cls.__mro__ if "update" in one.__dict__ or "formula" in one.__dict__)
+        nearest = next(one for one in cls.__mro__ if not one.__dict__.keys().isdisjoint(("update", "reset", "formula")))
         if "formula" not in nearest.__dict__:
             cls.formula = ""
 
@@ -224,6 +224,18 @@ class GatedLayer(Layer):
         Returns:
             Output (batch, hidden_size) and the new state; the same tensor as output and state[0] where they are one.
         """
+
+    def reset(self, input_gates: Tensor, hidden_gates: Tensor) -> Tensor:
+        """Give what multiplies state[0] on its way into the last gate's product; for a layer where something does.
+
+        Args:
+            input_gates: As `update` gets them.
+            hidden_gates: The same, but for the last gate, whose product comes after this.
+
+        Returns:
+            (batch, hidden_size).
+        """
+        raise NotImplementedError
 
     def define(self) -> None:
         """Make the weights; call it first when overriding."""
@@ -287,6 +299,7 @@ class GatedLayer(Layer):
                 hidden_bias=self.bias_hh_l0 if self.bias else None,
                 parameters=tuple(self._read_by_update().values()),
                 bind=self._bind,
+                reset=None if type(self).reset is GatedLayer.reset else self.reset,
                 heads=self.heads,
                 projection=self.weight_hr_l0 if self.projection_size else None,
                 hidden_mask=self._hidden_mask(batch),

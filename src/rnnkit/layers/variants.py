@@ -66,6 +66,35 @@ class CoupledLSTM(GatedLayer):
         return h, (h, c)
 
 
+class ResetBeforeGRU(GatedLayer):
+    """GRU with the reset gate before the product, as it was first (Cho et al. 2014) and is in ONNX and old Keras.
+
+    r, z = sigmoid(W x + b + R h + d);  n = tanh(W x + b + R (r h) + d);  h = (1 - z) n + z h
+
+    Its candidate sees fewer units where the reset gate is shut; its two products a step take longer than `GRU`'s one.
+
+    Example:
+        >>> outputs, (h,) = ResetBeforeGRU(3, 5)(torch.zeros(2, 7, 3))
+        >>> outputs.shape
+        torch.Size([2, 7, 5])
+    """
+
+    num_gates = 3
+    state_names = ("h",)
+    formula = "gru-reset-before"
+
+    def reset(self, input_gates: Tensor, hidden_gates: Tensor) -> Tensor:
+        """Give the reset gate."""
+        return torch.sigmoid(input_gates.chunk(3, dim=-1)[0] + hidden_gates.chunk(3, dim=-1)[0])
+
+    def update(self, input_gates: Tensor, hidden_gates: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step."""
+        _, z, n = (input_gates + hidden_gates).chunk(3, dim=-1)
+        z = torch.sigmoid(z)
+        h = (1 - z) * torch.tanh(n) + z * state[0]
+        return h, (h,)
+
+
 class LayerNormLSTM(GatedLayer):
     """LSTM with layer normalisation of both parts of the gates and of the cell's way out (Ba et al. 2016).
 
