@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnkit.kernels import BACKENDS, GatedScan, State
-from rnnkit.kernels.scan import Reset, Update
+from rnnkit.kernels.scan import ResetGate, Update
 from rnnkit.layers import LAYERS, GatedLayer
 
 
@@ -55,7 +55,7 @@ class Formula(NamedTuple):
     parameters: tuple[Tensor, ...]
     update: Update
     bind: Callable[[tuple[Tensor, ...]], Update] | None
-    reset: Reset | None = None
+    reset_gate: ResetGate | None = None
 
 
 class Calls:
@@ -96,7 +96,7 @@ class Calls:
             hidden_bias=Calls.draw(gates * hidden_size) if bias else None,
             parameters=found.parameters,
             bind=found.bind,
-            reset=found.reset,
+            reset_gate=found.reset_gate,
             heads=heads,
             projection=Calls.draw(projection_size, hidden_size) if projection_size else None,
             hidden_mask=(torch.rand(batch, output_size).double() < 0.7) / 0.7 if hidden_mask else None,
@@ -115,9 +115,9 @@ class Calls:
         parameters = tuple(layer._read_by_update().values())
         for parameter in parameters:  # some begin at zero, where mistakes would not show
             nn.init.normal_(parameter, std=0.5)
-        reset = None if GATED[name].reset is GatedLayer.reset else layer.reset
+        reset_gate = None if GATED[name].reset_gate is GatedLayer.reset_gate else layer.reset_gate
         states = len(layer.state_names)
-        return Formula(layer.num_gates, states, layer.formula, parameters, layer.update, layer._bind, reset)
+        return Formula(layer.num_gates, states, layer.formula, parameters, layer.update, layer._bind, reset_gate)
 
     @staticmethod
     def projects(name: str) -> bool:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from rnnkit import GRU, ResetBeforeGRU
+from rnnkit import GRU, ResetBeforeGRU, kernels
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -31,3 +32,21 @@ def test_where_the_reset_gate_is_open_it_does_not_matter_where_it_stands():
     with torch.no_grad():
         before.bias_ih_l0[:4] = 0
     assert not torch.allclose(before(inputs)[0], after(inputs)[0], atol=1e-2)
+
+
+class HalfOpen(ResetBeforeGRU):
+    """A reset gate of a user's own."""
+
+    def reset_gate(self, input_gates: Tensor, hidden_gates: Tensor) -> Tensor:
+        return 0.5 + 0.5 * super().reset_gate(input_gates, hidden_gates)
+
+
+def test_a_reset_gate_of_a_users_own_runs_by_the_reference_which_says_so():
+    layer, inputs = HalfOpen(3, 4), torch.randn(2, 6, 3)
+    (run,) = kernels.explain(layer, inputs)
+    assert run.backend == "reference"
+    assert "one formula alone" in run.refused["native"]
+    assert "in the middle of a step" in run.refused["eager"]
+    plain = ResetBeforeGRU(3, 4)
+    plain.load_state_dict(layer.state_dict())
+    assert not torch.allclose(layer(inputs)[0], plain(inputs)[0], atol=1e-4)

@@ -225,7 +225,7 @@ class Eager(Backend):
 
     def refuses(self, call: Scan) -> str | None:
         """Accept every call, except what needs plain operations or a second product a step."""
-        if isinstance(call, GatedScan) and call.reset is not None:
+        if isinstance(call, GatedScan) and call.reset_gate is not None:
             return "a gate that enters the product needs a product in the middle of a step"
         return plain_only()
 

@@ -139,7 +139,7 @@ class Native(Backend):
             reason = refuses_numbers(call) or plain_only()
             if reason is not None:
                 return reason
-            if call.reset is not None and call.formula not in FORMULAS:
+            if call.reset_gate is not None and call.formula not in FORMULAS:
                 return "the C++ kernels know one formula alone that multiplies the state on its way into a product"
             formula = formula_of(call)
             if isinstance(formula, str):

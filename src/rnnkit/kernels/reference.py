@@ -74,7 +74,7 @@ def scan_gates(call: GatedScan, input_gates: Tensor) -> tuple[Tensor, State]:
         hidden_gates = hidden_product(hidden, call.hidden_weight, heads=call.heads)
         if call.hidden_bias is not None:
             hidden_gates = hidden_gates + call.hidden_bias
-        if call.reset is not None:
+        if call.reset_gate is not None:
             hidden_gates = _with_reset(call, gates, hidden_gates, hidden)
         output, state = advance(call, step, gates, hidden_gates, state)
         outputs.append(output)
@@ -82,9 +82,9 @@ def scan_gates(call: GatedScan, input_gates: Tensor) -> tuple[Tensor, State]:
 
 
 def _with_reset(call: GatedScan, input_gates: Tensor, hidden_gates: Tensor, hidden: Tensor) -> Tensor:
-    assert call.reset is not None
+    assert call.reset_gate is not None
     size = hidden.shape[1]
-    entering = call.reset(input_gates, hidden_gates) * hidden  # (batch, hidden_size)
+    entering = call.reset_gate(input_gates, hidden_gates) * hidden  # (batch, hidden_size)
     last = hidden_product(entering, call.hidden_weight[-size:], heads=call.heads)
     if call.hidden_bias is not None:
         last = last + call.hidden_bias[-size:]

@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 
 State = tuple[Tensor, ...]
 Update = Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
-Reset = Callable[[Tensor, Tensor], Tensor]
+ResetGate = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class GatedScan:
 
     Each step computes `hidden_gates = (h * hidden_mask) @ hidden_weight.T + hidden_bias` from h = state[0], then
     `output, state = update(input_gates, hidden_gates, state)`, then the projection, zoneout and the length mask. With
-    `reset`, the last of the hidden gates is a second product: of `reset(input_gates, hidden_gates) * h * hidden_mask`.
+    `reset_gate`, the last of the hidden gates is a second product: of h * hidden_mask * what the reset gate gives.
     """
 
     inputs: Tensor
@@ -47,7 +47,7 @@ class GatedScan:
     """Tensors that `update` reads besides its arguments: they receive gradients too."""
     bind: Callable[[tuple[Tensor, ...]], Update] | None = None
     """Give an `update` that reads other tensors in the place of `parameters`; needed where there are any."""
-    reset: Reset | None = None
+    reset_gate: ResetGate | None = None
     """Give, from input gates and hidden gates, what multiplies h on its way into the last gate's product."""
     heads: int = 1
     """Blocks of the block-diagonal recurrent matrix: 1 is a full matrix, output_size a diagonal one."""

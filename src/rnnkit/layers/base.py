@@ -208,7 +208,9 @@ class GatedLayer(Layer):
     def __init_subclass__(cls) -> None:
         """Forget the inherited name of a fused formula where `update` is another."""
         super().__init_subclass__()
-        nearest = next(one for one in cls.__mro__ if not one.__dict__.keys().isdisjoint(("update", "reset", "formula")))
+        nearest = next(
+            one for one in cls.__mro__ if not one.__dict__.keys().isdisjoint(("update", "reset_gate", "formula"))
+        )
         if "formula" not in nearest.__dict__:
             cls.formula = ""
 
@@ -225,7 +227,7 @@ class GatedLayer(Layer):
             Output (batch, hidden_size) and the new state; the same tensor as output and state[0] where they are one.
         """
 
-    def reset(self, input_gates: Tensor, hidden_gates: Tensor) -> Tensor:
+    def reset_gate(self, input_gates: Tensor, hidden_gates: Tensor) -> Tensor:
         """Give what multiplies state[0] on its way into the last gate's product; for a layer where something does.
 
         Args:
@@ -299,7 +301,7 @@ class GatedLayer(Layer):
                 hidden_bias=self.bias_hh_l0 if self.bias else None,
                 parameters=tuple(self._read_by_update().values()),
                 bind=self._bind,
-                reset=None if type(self).reset is GatedLayer.reset else self.reset,
+                reset_gate=None if type(self).reset_gate is GatedLayer.reset_gate else self.reset_gate,
                 heads=self.heads,
                 projection=self.weight_hr_l0 if self.projection_size else None,
                 hidden_mask=self._hidden_mask(batch),

@@ -71,8 +71,6 @@ class ResetBeforeGRU(GatedLayer):
 
     r, z = sigmoid(W x + b + R h + d);  n = tanh(W x + b + R (r h) + d);  h = (1 - z) n + z h
 
-    Its candidate sees fewer units where the reset gate is shut; its two products a step take longer than `GRU`'s one.
-
     Example:
         >>> outputs, (h,) = ResetBeforeGRU(3, 5)(torch.zeros(2, 7, 3))
         >>> outputs.shape
@@ -83,7 +81,7 @@ class ResetBeforeGRU(GatedLayer):
     state_names = ("h",)
     formula = "gru-reset-before"
 
-    def reset(self, input_gates: Tensor, hidden_gates: Tensor) -> Tensor:
+    def reset_gate(self, input_gates: Tensor, hidden_gates: Tensor) -> Tensor:
         """Give the reset gate."""
         return torch.sigmoid(input_gates.chunk(3, dim=-1)[0] + hidden_gates.chunk(3, dim=-1)[0])
 
