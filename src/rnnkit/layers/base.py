@@ -208,9 +208,7 @@ class GatedLayer(Layer):
     def __init_subclass__(cls) -> None:
         """Forget the inherited name of a fused formula where `update` is another."""
         super().__init_subclass__()
-        nearest = next(
-            one for one in cls.__mro__ if not one.__dict__.keys().isdisjoint(("update", "reset_gate", "formula"))
-        )
+        nearest = next(one for one in cls.__mro__ if one.__dict__.keys() & {"update", "reset_gate", "formula"})
         if "formula" not in nearest.__dict__:
             cls.formula = ""
 
