@@ -184,6 +184,6 @@ def test_tensors_that_do_not_fit_are_refused(tensors: dict[str, torch.Tensor], f
 def test_a_state_without_its_facts_is_refused():
     stream = untrained("language-model").stream()
     state = stream.state()
-    tensors = unpack_state(state, model=stream.model.fingerprint, like=stream._tensors())[0]
+    tensors = unpack_state(state, model=stream.model.fingerprint, like=stream.tensors())[0]
     with pytest.raises(StreamError, match="only the facts"):
         stream.restore(pack_state(tensors, {"model": stream.model.fingerprint}))

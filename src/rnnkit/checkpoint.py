@@ -319,9 +319,10 @@ class Run:
 
     def clear(self) -> None:
         """Remove an earlier run, and nothing else, from the folder."""
-        for name in ("model", "checkpoints", "tokens", "baseline", "tensorboard"):
+        for name in ("model", "checkpoints", "tokens", "baseline", "tensorboard", "evaluations"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        for name in ("config.toml", "log.jsonl", "curves.png", "diagnostics.png", "report.md"):
+        pictures = ("curves.png", "diagnostics.png", "confusion.png", "earliness.png")
+        for name in ("config.toml", "log.jsonl", "report.md", *pictures):
             (self.folder / name).unlink(missing_ok=True)
 
     @contextmanager

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 if TYPE_CHECKING:  # matplotlib takes most of a second to import, so the functions that draw do it
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -22,6 +24,9 @@ _SMOOTHING_SHARE = 0.04  # of the records are averaged into one point
 _SHOWN_SHARE = 0.97  # of the losses lie below the top of the plot
 _LABEL_GAP = 0.065  # of the plot's height, between two labels
 
+_MOST_LABELS = 40  # of a confusion matrix: more could not be read
+_WRITTEN_LABELS = 20  # up to so many, the counts stand in the cells
+
 _LARGE_FACTOR = 5  # between the least and the greatest value, for an axis on which equal factors are equal distances
 
 # Of the diagnostics: what a record calls it, what the axis says, and whether its factors matter.
@@ -29,7 +34,7 @@ _PANELS = (
     ("gradient_norm", "norm of the\ngradient", True),
     ("clipped_share", "share of\nsteps clipped", False),
     ("update_ratio", "update to\nweight ratio", True),
-    ("speed", "tokens\na second", False),
+    ("speed", "{unit}\na second", False),
     ("memory_mb", "memory\n(MB)", False),
 )
 
@@ -73,7 +78,12 @@ def training_curves(
 
 
 def training_diagnostics(
-    records: Sequence[Record], path: str | Path, *, title: str, against: Literal["seconds", "step"] = "seconds"
+    records: Sequence[Record],
+    path: str | Path,
+    *,
+    title: str,
+    against: Literal["seconds", "step"] = "seconds",
+    unit: str = "tokens",
 ) -> None:
     """Draw what tells a healthy run from a sick one as a PNG, replacing the file in one move.
 
@@ -83,6 +93,7 @@ def training_diagnostics(
         path: The PNG to write.
         title: Stands above the panels.
         against: What the horizontal axis shows.
+        unit: What the speed counts.
     """
     from matplotlib.figure import Figure
 
@@ -93,13 +104,54 @@ def training_diagnostics(
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (points, label, logarithmic) in zip(panels, shown, strict=True):
         _draw_panel(axes, points, logarithmic=logarithmic)
-        axes.set_ylabel(label)
+        axes.set_ylabel(label.format(unit=unit))
         _plain(axes)
     figure.align_ylabels(list(panels))
     panels[0].set_title(title, loc="left", fontweight="bold")
     panels[-1].set_xlim(left=0)
     panels[-1].set_xlabel(axis_label)
     _write_png(figure, Path(path))
+
+
+def confusion_matrix(counts: np.ndarray, labels: Sequence[str], path: str | Path, *, title: str) -> None:
+    """Draw which label was taken for which as a PNG, replacing the file in one move.
+
+    Of many labels those that occur most are drawn.
+
+    Args:
+        counts: (labels, labels), row: the true one, column: the predicted one.
+        labels: Their names.
+        path: The PNG to write.
+        title: Stands above the plot.
+    """
+    from matplotlib.figure import Figure
+
+    shown: list[int] = np.sort(np.argsort(-(counts.sum(0) + counts.sum(1)), kind="stable")[:_MOST_LABELS]).tolist()
+    some, names = counts[np.ix_(shown, shown)], [_clipped(labels[index]) for index in shown]
+    shares = some / np.maximum(counts.sum(1)[shown, None], 1)
+    side = min(12.0, 2.6 + 0.42 * len(names))
+    figure = Figure(figsize=(side + 1.2, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    places = range(len(names))
+    slanted = max(map(len, names)) > 3
+    axes.set_xticks(places, names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
+    axes.set_yticks(places, names)
+    if len(names) <= _WRITTEN_LABELS:
+        for row, column in itertools.product(places, places):
+            color = "white" if shares[row, column] > 0.55 else "#222222"
+            if some[row, column]:
+                axes.text(column, row, f"{some[row, column]:,}", ha="center", va="center", color=color, fontsize=8)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    more = f" (the {len(names)} most frequent of {len(labels)} labels)" if len(names) < len(labels) else ""
+    axes.set_title(f"{title}{more}", loc="left", fontweight="bold", fontsize=10)
+    figure.colorbar(image, ax=axes, label="share of the true label", fraction=0.046)
+    _write_png(figure, Path(path))
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= 18 else f"{name[:17]}…"
 
 
 def _draw_panel(axes: "Axes", points: Points, *, logarithmic: bool) -> None:

@@ -2,17 +2,37 @@
 
 import math
 
+import numpy as np
+
 from rnnkit.errors import DataError
 
 MEANINGS = {
-    "nats": "nats a token",
     "nats_per_character": "nats a character",
     "perplexity": "perplexity a token",
     "word_perplexity": "perplexity a word",
     "bits_per_character": "bits a character",
     "bits_per_byte": "bits a byte",
     "unknown_share": "unknown tokens",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "f1": "F1",
+    "ece": "calibration error (ECE)",
 }
+SHARES = ("accuracy", "macro_f1", "micro_f1", "f1", "precision", "recall", "ece")
+CALIBRATION_BINS = 15
+
+
+def metric_words(name: str, unit: str) -> str:
+    """Say a metric's name for a person.
+
+    Args:
+        name: Its key.
+        unit: What the loss counts, in the plural, as "tokens".
+
+    Returns:
+        As "nats a token".
+    """
+    return f"nats a {unit.removesuffix('s')}" if name == "nats" else MEANINGS.get(name, name.replace("_", " "))
 
 
 def language_model_metrics(
@@ -69,6 +89,100 @@ def _exponential(nats: float) -> float:
 
 def format_metric(name: str, value: float) -> str:
     """Write a metric as a table shows it: a share in percent, others to four places while they are small."""
-    if name.endswith("_share"):
+    if name.endswith("_share") or name in SHARES:
         return f"{value:.2%}"
     return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}" if value < 1e6 else f"{value:.3g}"
+
+
+def classification_metrics(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Measure one label a sequence.
+
+    Args:
+        probabilities: (sequences, labels), rows that sum to 1.
+        targets: (sequences,) label numbers.
+
+    Returns:
+        nats (a sequence), accuracy, macro_f1 (the mean over the labels that occur), ece.
+
+    Raises:
+        DataError: If there is nothing to measure.
+
+    Example:
+        >>> metrics = classification_metrics(np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([0, 0]))
+        >>> metrics["accuracy"], round(metrics["macro_f1"], 4)
+        (0.5, 0.6667)
+    """
+    _refuse_none(targets)
+    given = probabilities[np.arange(len(targets)), targets]
+    predicted = probabilities.argmax(1)
+    everything = np.eye(probabilities.shape[1], dtype=bool)
+    return {
+        "nats": float(-np.log(np.maximum(given, np.finfo(np.float64).tiny)).mean()),
+        "accuracy": float((predicted == targets).mean()),
+        "macro_f1": f1_scores(everything[predicted], everything[targets])["macro_f1"],
+        "ece": calibration_error(probabilities.max(1), predicted == targets),
+    }
+
+
+def multi_label_metrics(probabilities: np.ndarray, chosen: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Measure any number of labels a sequence.
+
+    Args:
+        probabilities: (sequences, labels), each label's own.
+        chosen: (sequences, labels) bool, the labels given.
+        targets: (sequences, labels) bool.
+
+    Returns:
+        nats (a sequence, summed over the labels), accuracy (exactly the right labels), micro_f1, macro_f1, ece.
+
+    Raises:
+        DataError: If there is nothing to measure.
+    """
+    _refuse_none(targets)
+    given = np.where(targets, probabilities, 1 - probabilities)
+    return {
+        "nats": float(-np.log(np.maximum(given, np.finfo(np.float64).tiny)).sum(1).mean()),
+        "accuracy": float((chosen == targets).all(1).mean()),
+        **f1_scores(chosen, targets),
+        "ece": calibration_error(probabilities.ravel(), targets.ravel()),
+    }
+
+
+def _refuse_none(targets: np.ndarray) -> None:
+    if not len(targets):
+        raise DataError("there is nothing to measure; expected at least one labelled example.")
+
+
+def f1_scores(chosen: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Return micro_f1 over all decisions and macro_f1, the mean over the labels that occur in either.
+
+    Args:
+        chosen: (sequences, labels) bool.
+        targets: (sequences, labels) bool.
+
+    Returns:
+        Both, 0 where nothing is right.
+    """
+    right, all_chosen, all_targets = (chosen & targets).sum(0), chosen.sum(0), targets.sum(0)
+    occurs = all_chosen + all_targets > 0
+    each = 2 * right[occurs] / (all_chosen + all_targets)[occurs]
+    total = int((all_chosen + all_targets).sum())
+    return {
+        "micro_f1": float(2 * right.sum() / total) if total else 0.0,
+        "macro_f1": float(each.mean()) if total else 0.0,
+    }
+
+
+def calibration_error(confidences: np.ndarray, correct: np.ndarray) -> float:
+    """Return the expected calibration error: how far confidence and hit rate are apart (Guo et al. 2017).
+
+    Args:
+        confidences: (decisions,) in [0, 1].
+        correct: (decisions,) bool.
+
+    Returns:
+        The mean over CALIBRATION_BINS bins of equal width, weighted by their decisions, in [0, 1].
+    """
+    bins = np.minimum((confidences * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    sums = np.bincount(bins, weights=confidences - correct, minlength=CALIBRATION_BINS)
+    return float(np.abs(sums).sum() / len(confidences))

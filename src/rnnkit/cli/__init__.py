@@ -19,9 +19,9 @@ VERBS = {
     "inspect": ("rnnkit.cli.inspection:app", "Say what is in your files before training."),
     "train": ("rnnkit.cli.training:app", "Train a model on your files, or --resume a run."),
     "evaluate": ("rnnkit.cli.using:evaluate", "Measure a model, the trivial baseline beside it."),
-    "predict": ("rnnkit.cli.using:predict", "Answer a text or a file."),
+    "predict": ("rnnkit.cli.answering:predict", "Answer a text or a file."),
     "generate": ("rnnkit.cli.using:generate", "Write on from a prompt."),
-    "stream": ("rnnkit.cli.using:stream", "Follow standard input live, one event a token."),
+    "stream": ("rnnkit.cli.answering:stream", "Follow standard input live, one event a token."),
     "benchmark": ("rnnkit.cli.benchmarking:app", "Measure the speed on this machine, rivals beside it."),
     "config": ("rnnkit.cli.training:config", "Print every option of a task with its default and meaning, as TOML."),
 }

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
 from rnnkit.errors import ConfigError, DataError
+from rnnkit.tasks import Task
 
 COMMON = Group("Common", sort_key=9)
 CHUNK_CHARACTERS = 65_536
@@ -43,17 +44,20 @@ class Machine:
 AS_TABLES, ANY_MACHINE = Common(), Machine()
 
 
-def given_text(words: str | None, *, text: str | None, file: Path | None, stdin: bool) -> str:
-    """Return the input of a verb that takes text, a file, or standard input.
+def given_inputs(
+    task: Task, words: str | None, *, text: str | None, file: Path | None, stdin: bool
+) -> tuple[list[Any], bool]:
+    """Return the inputs of a verb that takes one that is typed, a file of some, or standard input.
 
     Args:
-        words: The positional argument: a text unless it names a file.
-        text: Forced to be a text.
+        task: Says how they are written.
+        words: The positional argument: typed unless it names a file.
+        text: Forced to be typed.
         file: Forced to be a file.
         stdin: Whether to read standard input instead.
 
     Returns:
-        The text.
+        The inputs, and whether it is one that was typed.
 
     Raises:
         ConfigError: If there is not exactly one of them.
@@ -62,19 +66,14 @@ def given_text(words: str | None, *, text: str | None, file: Path | None, stdin:
     given = [value for value in (words, text, file, stdin or None) if value is not None]
     if len(given) != 1:
         raise ConfigError(f"{len(given)} inputs are given; expected one: a text, a file, or - for standard input")
-    if text is not None:
-        return text
     if stdin:
-        return "".join(arriving_text())
+        return task.parse_inputs("".join(arriving_text())), False
+    if text is not None:
+        return [task.parse_input(text)], True
     path = file if file is not None else Path(words or "")
-    if file is None and not _is_file(path):
-        return words or ""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text (byte {error.start}); expected a text file") from None
+    if file is not None or exists(path):
+        return task.read_inputs(path), False
+    return [task.parse_input(words or "")], True
 
 
 def arriving_text() -> Iterator[str]:
@@ -94,8 +93,9 @@ def arriving_text() -> Iterator[str]:
         raise DataError(f"standard input holds the byte 0x{byte:02x}, which is not UTF-8; expected text") from None
 
 
-def _is_file(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder of this name, which may be a text too long to be one."""
     try:
-        return path.is_file()
-    except OSError:  # a text too long to be a name
+        return path.is_file() or (path.is_dir() and path != Path())
+    except OSError:
         return False

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from rnnkit.metrics import MEANINGS, format_metric
+from rnnkit.metrics import format_metric, metric_words
 
 
 def print_json(value: Any) -> None:
@@ -29,7 +29,9 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def print_metrics(metrics: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]], *, title: str) -> None:
+def print_metrics(
+    metrics: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]], *, title: str, unit: str
+) -> None:
     """Print a model's metrics with the baselines beside them."""
     table = Table(header_style="bold")
     table.add_column("")
@@ -37,16 +39,16 @@ def print_metrics(metrics: Mapping[str, float], baselines: Mapping[str, Mapping[
         table.add_column(name, justify="right")
     for key, value in metrics.items():
         others = [format_metric(key, baseline[key]) if key in baseline else "" for baseline in baselines.values()]
-        table.add_row(MEANINGS.get(key, key), format_metric(key, value), *others)
+        table.add_row(metric_words(key, unit), format_metric(key, value), *others)
     print(title)
     _console().print(table)
 
 
-def print_rows(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table; the first column to the left, the others to the right."""
+def print_rows(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]], *, left: Sequence[str] = ()) -> None:
+    """Print a table; the first column and those of `left` to the left, the others to the right."""
     table = Table(header_style="bold")
     for index, head in enumerate(heads):
-        table.add_column(head, justify="right" if index else "left")
+        table.add_column(head, justify="right" if index and head not in left else "left")
     for row in rows:
         table.add_row(*row)
     print(title)

@@ -14,14 +14,15 @@ from rnnkit.cli.output import print_json, print_metrics
 from rnnkit.config import given, partial, to_toml
 from rnnkit.errors import ConfigError
 from rnnkit.tasks import TASKS, Task, find_task
-from rnnkit.training import Callback, ProgressBar, TensorBoard, TrainingConfig, TrainResult, train
+from rnnkit.training import Callback, ProgressBar, TensorBoard, TrainResult, train
 from rnnkit.training import resume as continue_run
+from rnnkit.training.config import training_class
 from rnnkit.training.processes import first_process
 
 MODEL, TRAINING = Group("Model", sort_key=2), Group("Training", sort_key=3)
 DEMO_MINUTES = 0.5
 
-TRAIN_HELP = """Train a {task} on your files.
+TRAIN_HELP = """Train a {task} model on your files.
 
 Args:
     data: Files or folders to train on.
@@ -108,7 +109,7 @@ def make_command(task: type[Task]) -> Callable[..., int]:
     command.__doc__ = TRAIN_HELP.format(task=task.name)
     command.__annotations__ |= {
         "model": Annotated[partial(task.config_class) | None, Parameter(name="*", group=MODEL)],
-        "training": Annotated[partial(TrainingConfig) | None, Parameter(name="*", group=TRAINING)],
+        "training": Annotated[partial(training_class(task)) | None, Parameter(name="*", group=TRAINING)],
         "start": Annotated[Path | None, Parameter(name="--from")],
         "overwrite": Annotated[bool, Parameter(negative=())],
         "tensorboard": Annotated[bool, Parameter(negative=())],
@@ -139,7 +140,7 @@ def _report(result: TrainResult, common: Common) -> int:
     else:
         words = "interrupted after" if result.stopped_by else "trained for"
         title = f"{result.run}: {words} {result.steps:,} steps, {result.seconds / 60:.1f} minutes; on validation data:"
-        print_metrics(result.metrics, result.baselines, title=title)
+        print_metrics(result.metrics, result.baselines, title=title, unit=result.model.unit)
         print(f"the run is in {result.run}, its report in {result.run / 'report.md'}")
         if result.stopped_by:
             print(f"go on with: rnnkit train --resume {result.run}")
@@ -154,7 +155,7 @@ def config(task: str, /) -> None:
     """
     found = find_task(task)
     print(f'task = "{found.name}"\n')
-    print(to_toml({"model": found.config_class(), "training": TrainingConfig()}, comments=True), end="")
+    print(to_toml({"model": found.config_class(), "training": training_class(found)()}, comments=True), end="")
 
 
 def demo(

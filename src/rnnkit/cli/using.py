@@ -1,39 +1,26 @@
-"""`rnnkit evaluate`, `predict`, `generate`, `stream`: what a trained model is for."""
+"""`rnnkit evaluate` and `generate`: measure a model, write with it."""
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 from cyclopts import Group, Parameter
-from rich.markup import escape
 
-from rnnkit.checkpoint import Run, load, load_baseline
-from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, arriving_text, given_text
-from rnnkit.cli.output import bar, print_json, print_metrics, print_rows
+from rnnkit.checkpoint import Run, load_baseline, writing
+from rnnkit.cli.answering import open_model, warn_unknown
+from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine
+from rnnkit.cli.output import print_json, print_metrics
 from rnnkit.config import build, given, partial
 from rnnkit.decoding.search import Sampling
 from rnnkit.errors import ConfigError
 from rnnkit.tasks import LanguageModel, Task
-from rnnkit.tasks.language_model import Overlap, TokenEvent, training_overlap, training_tokens
-from rnnkit.training.machine import choose_device
+from rnnkit.tasks.language_model import Overlap, training_overlap, training_tokens
 
-MOST_ROWS = 100  # of a table of tokens; --json prints all
 SAMPLING = Group("Sampling", sort_key=2)
-
-
-def open_model(model: Path, machine: Machine) -> Task:
-    """Load a model onto the machine that was asked for."""
-    if machine.threads is not None:
-        if machine.threads < 1:
-            raise ConfigError(f"threads is {machine.threads}; expected at least 1")
-        torch.set_num_threads(machine.threads)
-    return load(model, device=choose_device(machine.device))
 
 
 def open_language_model(model: Path, machine: Machine, *, verb: str) -> LanguageModel:
@@ -84,6 +71,7 @@ def evaluate(
         baselines = {"static": metrics, **baselines}
         metrics, adaptation = _score_adapting(task, examples, Run(model), cache=cache, dynamic=dynamic, ngram=ngram)
     seconds = time.perf_counter() - began
+    pictures = _draw(task, examples, Run(model), data, title=f"{model} on {name}")
     if common.json:
         print_json(
             {
@@ -94,13 +82,27 @@ def evaluate(
                 "baselines": baselines,
                 "seconds": seconds,
                 **({"adaptation": adaptation} if adaptation else {}),
+                **({"pictures": [str(path) for path in pictures]} if pictures else {}),
             }
         )
     else:
-        print_metrics(metrics, baselines, title=f"{model} on {name} ({seconds:.1f} s)")
+        print_metrics(metrics, baselines, title=f"{model} on {name} ({seconds:.1f} s)", unit=task.unit)
+        if pictures:
+            print(f"drawn: {', '.join(map(str, pictures))}")
         if adaptation:
             words = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in adaptation.items())
             print(f"tuned on the run's validation data: {words}")
+
+
+def _draw(task: Task, examples: Any, run: Run, data: list[Path] | None, *, title: str) -> list[Path]:
+    """Draw into the folder of the run, under the name of the data; nothing where the model left its run."""
+    if not run.baseline_scores.is_file():
+        return []
+    stem = data[0].name.split(".")[0] if data else "validation"
+    folder = run.folder / "evaluations" / (stem or "data")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return task.draw(examples, folder, title=title)
 
 
 def _score_adapting(
@@ -126,52 +128,6 @@ def _score_adapting(
     constants = {"cache_sharpness": scored.adaptation.sharpness, "dynamic_rate": scored.adaptation.rate}
     chosen = {name: value for name, value in constants.items() if value is not None}
     return metrics, chosen | {f"weight_of_{name}": weight for name, weight in scored.weights.items()}
-
-
-def predict(
-    model: Path,
-    words: str | None = None,
-    /,
-    *,
-    text: str | None = None,
-    file: Path | None = None,
-    stdin: Annotated[bool, Parameter(name=("--stdin", "-"), negative=())] = False,
-    candidates: int = 10,
-    common: Common = AS_TABLES,
-    machine: Machine = ANY_MACHINE,
-) -> None:
-    """Score a text token by token, and name what is likely to follow.
-
-    Args:
-        model: A run or model folder.
-        words: A text, or a file if one has this name.
-        text: A text, even if a file has this name.
-        file: A file.
-        stdin: Read standard input.
-        candidates: How many next tokens to name.
-        common: How to report.
-        machine: Where to compute.
-    """
-    if candidates < 1:
-        raise ConfigError(f"candidates is {candidates}; expected at least 1")
-    task = open_language_model(model, machine, verb="predict")
-    given_words = given_text(words, text=text, file=file, stdin=stdin)
-    _warn_unknown(task, given_words)
-    (result,) = task.predict([given_words], candidates=candidates)
-    if common.json:
-        print_json(result)
-        return
-    rows = [
-        (escape(token.token), f"{token.probability:.2%}", f"{token.nats / math.log(2):.2f}", bar(token.probability))
-        for token in result.tokens[:MOST_ROWS]
-    ]
-    if rows:
-        title = f"{len(result.tokens):,} tokens: {result.bits_per_character:.3f} bits a character, "
-        print_rows(f"{title}perplexity {result.perplexity:.2f} a token", ("token", "probability", "bits", ""), rows)
-    if len(result.tokens) > MOST_ROWS:
-        print(f"... and {len(result.tokens) - MOST_ROWS:,} more; --json prints all of them")
-    following = [(escape(one.token), f"{one.probability:.2%}", bar(one.probability)) for one in result.next]
-    print_rows("what is likely to follow", ("token", "probability", ""), following)
 
 
 def generate(
@@ -206,7 +162,7 @@ def generate(
     """
     options = build(Sampling, given(sampling) if sampling else {}, where="options")
     task = open_language_model(model, machine, verb="generate")
-    _warn_unknown(task, prompt)
+    warn_unknown(task, prompt)
     if passage_tokens is not None and not overlap:
         raise ConfigError(f"--passage-tokens {passage_tokens} is for --overlap, which is not given")
     training = training_tokens(model) if overlap else None
@@ -260,36 +216,3 @@ def _collect(pieces: Iterator[tuple[int, str]], samples: int) -> list[str]:
     for row, piece in pieces:
         texts[row] += piece
     return texts
-
-
-def stream(model: Path, /, *, candidates: int = 3, common: Common = AS_TABLES, machine: Machine = ANY_MACHINE) -> None:
-    """Follow standard input live: for each token its surprise in bits, and what is likely next.
-
-    Args:
-        model: A run or model folder.
-        candidates: How many next tokens to name.
-        common: How to report.
-        machine: Where to compute.
-    """
-    task = open_language_model(model, machine, verb="stream")
-    live = task.stream(candidates=candidates)
-    for chunk in arriving_text():
-        _show_events(live.push(chunk), common)
-    _show_events(live.finish(), common)
-
-
-def _show_events(events: list[TokenEvent], common: Common) -> None:
-    for event in events:
-        if common.json:
-            print_json(event)
-        else:
-            following = "  ".join(f"{one.token} {one.probability:.0%}" for one in event.next)
-            print(f"{event.token}\t{event.bits:6.2f} bits\tnext: {following}", flush=True)
-
-
-def _warn_unknown(task: LanguageModel, text: str) -> None:
-    unknown = task.unknown_in(text)
-    if unknown:
-        shown = ", ".join(repr(part) for part in unknown[:10])
-        more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
-        print(f"not in the model's vocabulary, read as <unk>: {shown}{more}", file=sys.stderr)

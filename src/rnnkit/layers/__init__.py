@@ -5,6 +5,7 @@ from rnnkit.layers.classic import GRU, LSTM, RNN, ReluRNN
 from rnnkit.layers.dropout import DroppedEmbedding, LockedDropout
 from rnnkit.layers.minimal import MinGRU, MinLSTM
 from rnnkit.layers.options import OPTIONS
+from rnnkit.layers.pooling import POOLINGS, Pooling
 from rnnkit.layers.softmax import AdaptiveEmbedding, AdaptiveSoftmax, default_cutoffs, linear_cross_entropy
 from rnnkit.layers.stack import Stack
 from rnnkit.layers.variants import CoupledLSTM, LayerNormGRU, LayerNormLSTM, PeepholeLSTM, ResetBeforeGRU
@@ -14,6 +15,7 @@ __all__ = [
     "LAYERS",
     "LSTM",
     "OPTIONS",
+    "POOLINGS",
     "RNN",
     "AdaptiveEmbedding",
     "AdaptiveSoftmax",
@@ -28,6 +30,7 @@ __all__ = [
     "MinGRU",
     "MinLSTM",
     "PeepholeLSTM",
+    "Pooling",
     "ReluRNN",
     "ResetBeforeGRU",
     "Stack",

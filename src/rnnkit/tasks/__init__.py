@@ -3,10 +3,11 @@
 from rnnkit.errors import ConfigError
 from rnnkit.tasks.base import Task
 from rnnkit.tasks.language_model import LanguageModel
+from rnnkit.tasks.text_classification import TextClassification
 
-__all__ = ["TASKS", "LanguageModel", "Task", "find_task"]
+__all__ = ["TASKS", "LanguageModel", "Task", "TextClassification", "find_task"]
 
-TASKS: dict[str, type[Task]] = {"language-model": LanguageModel}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (LanguageModel, TextClassification)}
 
 
 def find_task(name: str) -> type[Task]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
+import torch
 from torch import Tensor, nn
 
 from rnnkit.kernels import State
@@ -66,12 +68,31 @@ class Task(ABC):
     objective: ClassVar[str]
     """The metric that training lowers and that chooses the best state."""
     baseline_name: ClassVar[str]
+    unit: ClassVar[str] = "tokens"
+    """What the loss counts, in the plural."""
+    training_defaults: ClassVar[Mapping[str, Any]] = {}
+    """Options of training whose defaults are others for this task."""
+    starts_from: ClassVar[tuple[str, ...]] = ()
+    """Names of other tasks whose models training can go on from."""
     uses: ClassVar[tuple[str, ...]] = ("evaluate {model} FILE", "predict {model} FILE")
     """Command lines after `rnnkit`, for a report to show what a model is for."""
 
     config: Any
     network: Any
     """An nn.Module, of a class of the task's own."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells this model's stream states from those of others."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @classmethod
+    def config_from(cls, start: Task) -> Any:
+        """Return the config to begin with where training goes on from a model."""
+        return start.config
 
     @classmethod
     @abstractmethod
@@ -129,6 +150,32 @@ class Task(ABC):
     def score(self, data: Any) -> dict[str, float]:
         """Measure every metric, exactly."""
 
+    def calibrate(self, data: Any) -> bool:
+        """Choose on validation data what is not learnt by gradient (a temperature, thresholds).
+
+        Args:
+            data: Encoded validation examples.
+
+        Returns:
+            Whether anything was chosen, so that the model must be saved again.
+        """
+        del data
+        return False
+
+    def draw(self, data: Any, folder: Path, *, title: str) -> list[Path]:
+        """Draw how the model does on some data.
+
+        Args:
+            data: Encoded examples.
+            folder: Where the pictures go.
+            title: Stands above them.
+
+        Returns:
+            The pictures made.
+        """
+        del data, folder, title
+        return []
+
     @abstractmethod
     def fit_baseline(self, data: Any) -> Any:
         """Fit the trivial method on the training data."""
@@ -150,16 +197,32 @@ class Task(ABC):
         """Measure the trivial method by the same metrics."""
 
     @abstractmethod
-    def predict(self, inputs: Sequence[str]) -> list[Any]:
-        """Answer inputs; one result each."""
+    def read_inputs(self, path: Path) -> list[Any]:
+        """Read what `predict` takes from a file.
+
+        Raises:
+            DataError: If the file cannot be used, naming it and the line.
+        """
+
+    def parse_inputs(self, text: str) -> list[Any]:
+        """Take what came on standard input as inputs for `predict`."""
+        return [text]
+
+    def parse_input(self, text: str) -> Any:
+        """Take what was typed as one input for `predict`."""
+        return text
+
+    @abstractmethod
+    def predict(self, inputs: Sequence[Any], *, candidates: int = 10) -> list[Any]:
+        """Answer inputs; one result each, which names at most `candidates` possible answers."""
 
     @abstractmethod
     def show(self) -> list[str]:
         """Use the model once, as lines to print: what a demonstration ends with."""
 
     @abstractmethod
-    def stream(self) -> Stream:
-        """Begin a live sequence.
+    def stream(self, *, candidates: int = 5) -> Stream:
+        """Begin a live sequence; its events name at most `candidates` possible answers.
 
         Raises:
             ConfigError: If this model cannot stream, with the reason.

@@ -33,14 +33,9 @@ class Callback:
 
 
 class ProgressBar(Callback):
-    """Shows loss, speed and time left: a bar on a terminal, a line a validation elsewhere (stderr).
+    """Shows loss, speed and time left: a bar on a terminal, a line a validation elsewhere (stderr)."""
 
-    Args:
-        unit: What the speed counts.
-    """
-
-    def __init__(self, unit: str = "tokens") -> None:
-        self.unit = unit
+    def __init__(self) -> None:
         self.console = Console(file=sys.stderr)
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[left]}"))
         self.bar = Progress(*columns, console=self.console, transient=True)
@@ -54,9 +49,8 @@ class ProgressBar(Callback):
 
     def on_log(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """Move the bar."""
-        words = (
-            f"step {record['step']:,}  loss {record['loss']:.3f}{self.validated}  {record['speed']:,.0f} {self.unit}/s"
-        )
+        speed = f"{record['speed']:,.0f} {trainer.task.unit}/s"
+        words = f"step {record['step']:,}  loss {record['loss']:.3f}{self.validated}  {speed}"
         left = f"{trainer.progress:.0%}  {_clock(trainer.seconds_left)} left"
         self.bar.update(self.row, completed=trainer.progress, description=words, left=left)
 
@@ -67,7 +61,7 @@ class ProgressBar(Callback):
         if not self.console.is_terminal:
             best = " (best)" if record["best"] else ""
             words = f"step {record['step']:,}  loss {record['loss']:.3f}{self.validated}{best}"
-            speed = f"{record['speed']:,.0f} {self.unit}/s  {_clock(trainer.seconds_left)} left"
+            speed = f"{record['speed']:,.0f} {trainer.task.unit}/s  {_clock(trainer.seconds_left)} left"
             self.console.print(f"{trainer.progress:4.0%}  {words}  {speed}", highlight=False, soft_wrap=True)
 
     def on_end(self, trainer: Trainer) -> None:

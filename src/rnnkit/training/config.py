@@ -1,9 +1,14 @@
-"""The options of training, the same for every task."""
+"""The options of training: the same for every task, with defaults that suit it, from files and command lines."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, make_dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
 
+from rnnkit.config import merge, read_toml
 from rnnkit.errors import ConfigError
+from rnnkit.tasks.base import Task
 
 BUDGETS = ("minutes", "epochs", "steps")
 DEFAULT_MINUTES = 5.0
@@ -16,7 +21,7 @@ class TrainingConfig:
     minutes: float | None = None
     """Train for this wall time, validation included; the schedule ends on time. 5 where no budget is given."""
     epochs: float | None = None
-    """Train for so many passes over the text."""
+    """Train for so many passes over the data."""
     steps: int | None = None
     """Train for so many updates."""
     batch_size: int = 32
@@ -43,7 +48,7 @@ class TrainingConfig:
     clip_value: float | None = None
     """Cut every entry of the gradient at this size; unset does not."""
     label_smoothing: float = 0.0
-    """Share of the target's probability spread over the vocabulary in the training loss."""
+    """Share of the target's probability spread over all answers in the training loss."""
     averaging: Literal["ema", "triggered"] | None = None
     """Validate and keep an average of the weights: ema, an exponential one, or triggered, their plain mean from where
     validation stops falling (NT-ASGD with sgd, Merity et al. 2018); none keeps the weights themselves."""
@@ -102,3 +107,59 @@ class TrainingConfig:
         if self.epochs is None and self.steps is None:
             return 60 * (DEFAULT_MINUTES if self.minutes is None else self.minutes)
         return None
+
+
+@cache
+def training_class(task_class: type[Task]) -> type[TrainingConfig]:
+    """Return the TrainingConfig whose defaults are the task's own."""
+    defaults = task_class.training_defaults
+    if not defaults:
+        return TrainingConfig
+    hints = get_type_hints(TrainingConfig)
+    fields = [(name, hints[name], field(default=value)) for name, value in defaults.items()]
+    made = make_dataclass("TrainingConfig", fields, bases=(TrainingConfig,), frozen=True)
+    made.__module__ = TrainingConfig.__module__
+    return made
+
+
+def sections(task_class: type[Task]) -> dict[str, type]:
+    """Name the sections of a task's options file, with the config each holds."""
+    return {"model": task_class.config_class, "training": training_class(task_class)}
+
+
+def read_configs(
+    task_class: type[Task], path: str | Path | None, options: Mapping[str, Any], *, model: Any = None
+) -> dict[str, Any]:
+    """Build a task's and training's options from a TOML file and options that override it.
+
+    Args:
+        task_class: The task.
+        path: The file, or None.
+        options: Name to value.
+        model: The task's config to start from; None takes its defaults.
+
+    Returns:
+        "model": the task's config, "training": the TrainingConfig.
+
+    Raises:
+        ConfigError: If an option is unknown or out of range.
+    """
+    parts = sections(task_class)
+    tables = read_toml(path) if path is not None else {}
+    if tables.pop("task", task_class.name) != task_class.name:
+        raise ConfigError(f"{path} is for another task than {task_class.name}")
+    tables.pop("data", None)
+    for name in parts.keys() & options.keys():
+        raise ConfigError(f"{name} is a section of options; give its options by their own names")
+    written, given = merge(parts, tables, where=str(path)), merge(parts, options, where="options")
+    budget = dict.fromkeys(BUDGETS) if any(options.get(name) is not None for name in BUDGETS) else {}
+    configs = {}
+    if model is not None:
+        named = {*tables, *tables.get("model", {})}
+        kept = {name: value for name, value in vars(written["model"]).items() if name in named}
+        written["model"] = replace(model, **kept)
+    for name, base in written.items():
+        values = vars(given[name])
+        chosen = {option: values[option] for option in options if option in values}
+        configs[name] = replace(base, **(budget if name == "training" else {}) | chosen)
+    return configs

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from rnnkit.checkpoint import Run, load, read_config, writing
+from rnnkit.checkpoint import Run, load, read_config, save_model, writing
 from rnnkit.config import merge, read_toml, to_toml
 from rnnkit.errors import CheckpointError, ConfigError, RnnkitError
 from rnnkit.figures import training_curves, training_diagnostics
 from rnnkit.tasks import Task, find_task
 from rnnkit.tasks.base import Data
 from rnnkit.training.callbacks import Callback
-from rnnkit.training.config import BUDGETS, TrainingConfig
+from rnnkit.training.config import TrainingConfig, read_configs, sections
 from rnnkit.training.machine import process_settings_kept
 from rnnkit.training.processes import first_process, losses_reported, make_fabric
 from rnnkit.training.report import write_report
@@ -108,7 +108,9 @@ def train(
     """
     task_class = find_task(task)
     before = None if start is None else _load_start(task_class, start)
-    configs = read_configs(task_class, config, options, model=None if before is None else before.config)
+    configs = read_configs(
+        task_class, config, options, model=None if before is None else task_class.config_from(before)
+    )
     source = Source(_paths(data), _paths(valid) if valid is not None else (), None if start is None else str(start))
     home = Run(Path(run) if run is not None else Path("runs") / _stem(source.train[0]))
     if not overwrite and first_process():
@@ -172,53 +174,12 @@ def resume(run: str | Path, *, callbacks: Sequence[Callback] = ()) -> TrainResul
         return _run(home, prepared, configs["training"], callbacks, fabric=fabric, checkpoint=checkpoint)
 
 
-def read_configs(
-    task_class: type[Task], path: str | Path | None, options: Mapping[str, Any], *, model: Any = None
-) -> dict[str, Any]:
-    """Build a task's and training's options from a TOML file and options that override it.
-
-    Args:
-        task_class: The task.
-        path: The file, or None.
-        options: Name to value.
-        model: The task's config to start from; None takes its defaults.
-
-    Returns:
-        "model": the task's config, "training": the TrainingConfig.
-
-    Raises:
-        ConfigError: If an option is unknown or out of range.
-    """
-    sections = _sections(task_class)
-    tables = read_toml(path) if path is not None else {}
-    if tables.pop("task", task_class.name) != task_class.name:
-        raise ConfigError(f"{path} is for another task than {task_class.name}")
-    tables.pop("data", None)
-    for name in sections.keys() & options.keys():
-        raise ConfigError(f"{name} is a section of options; give its options by their own names")
-    written, given = merge(sections, tables, where=str(path)), merge(sections, options, where="options")
-    budget = dict.fromkeys(BUDGETS) if any(options.get(name) is not None for name in BUDGETS) else {}
-    configs = {}
-    if model is not None:
-        named = {*tables, *tables.get("model", {})}
-        kept = {name: value for name, value in vars(written["model"]).items() if name in named}
-        written["model"] = replace(model, **kept)
-    for name, base in written.items():
-        values = vars(given[name])
-        chosen = {option: values[option] for option in options if option in values}
-        configs[name] = replace(base, **(budget if name == "training" else {}) | chosen)
-    return configs
-
-
 def _load_start(task_class: type[Task], start: str | Path) -> Task:
     model = load(start)
-    if not isinstance(model, task_class):
-        raise ConfigError(f"{start} is a {model.name} model; expected a {task_class.name} to go on from")
+    if model.name not in (task_class.name, *task_class.starts_from):
+        expected = " or ".join((task_class.name, *task_class.starts_from))
+        raise ConfigError(f"{start} is a {model.name} model; expected a {expected} to go on from")
     return model
-
-
-def _sections(task_class: type[Task]) -> dict[str, type]:
-    return {"model": task_class.config_class, "training": TrainingConfig}
 
 
 def _paths(given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
@@ -257,7 +218,7 @@ def _write(home: Run, task: Task, source: Source, configs: Mapping[str, Any], ex
 def _read_run_config(home: Run) -> tuple[type[Task], dict[str, Any]]:
     task_class, tables = read_config(home.folder)
     tables.pop("data", None)
-    return task_class, merge(_sections(task_class), tables, where=str(home.folder / "config.toml"))
+    return task_class, merge(sections(task_class), tables, where=str(home.folder / "config.toml"))
 
 
 def _join(home: Run, fabric: Fabric) -> TrainResult:
@@ -306,6 +267,8 @@ def _run(
     _fit(trainer, data, baseline)
     fabric.barrier()  # the model is written
     model = load(home.folder, device=trainer.fabric.device.type)
+    if first and model.calibrate(valid_data):
+        save_model(model, home.model)
     result = TrainResult(
         model=model,
         run=home.folder,
@@ -317,6 +280,8 @@ def _run(
         stopped_by=trainer.stopped_by,
     )
     if first:
+        with _lesser_matter(home.folder):
+            model.draw(valid_data, home.folder, title=f"{home.folder} on its validation data")
         _report(trainer, data, baseline, metrics=result.metrics)
         for callback in callbacks:
             callback.on_result(result)
@@ -363,7 +328,7 @@ def _draw(home: Run, task: Task, baseline: Mapping[str, float]) -> None:
     with _lesser_matter(home.folder / "curves.png") as path:
         training_curves(records, path, title=title, baseline=line)
     with _lesser_matter(home.folder / "diagnostics.png") as path:
-        training_diagnostics(records, path, title=title)
+        training_diagnostics(records, path, title=title, unit=task.unit)
 
 
 def _report(

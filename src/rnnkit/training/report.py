@@ -18,13 +18,18 @@ import torch
 
 from rnnkit import __version__
 from rnnkit.checkpoint import read_config
-from rnnkit.metrics import MEANINGS, format_metric
+from rnnkit.metrics import format_metric, metric_words
 
 if TYPE_CHECKING:
     from rnnkit.tasks.base import Data
     from rnnkit.training.trainer import Trainer
 
-PICTURES = {"curves.png": "losses and learning rate", "diagnostics.png": "gradients, updates, speed and memory"}
+PICTURES = {
+    "curves.png": "losses and learning rate",
+    "confusion.png": "which label was taken for which",
+    "earliness.png": "accuracy against the share of the sequence seen",
+    "diagnostics.png": "gradients, updates, speed and memory",
+}
 
 Rows = Iterable[Sequence[str]]
 
@@ -97,7 +102,10 @@ def _outcome(trainer: Trainer, baseline: Mapping[str, float], metrics: Mapping[s
         heads, columns = ("model", task.baseline_name), (metrics, baseline)
         note = ""
     rows = [
-        (MEANINGS.get(name, name), *(format_metric(name, column[name]) if name in column else "" for column in columns))
+        (
+            metric_words(name, task.unit),
+            *(format_metric(name, column[name]) if name in column else "" for column in columns),
+        )
         for name in columns[0]
     ]
     title = "## What came out\n\nOn the validation data, all of it, by the best validated state:"
@@ -113,7 +121,7 @@ def _best(trainer: Trainer) -> str:
     value = format_metric(objective, best[objective])
     return (
         f"The best of {len(validations)} validation{'s' * (len(validations) > 1)} gave {value} "
-        f"{MEANINGS.get(objective, objective)}, as estimated in training: at step {best['step']:,}, "
+        f"{metric_words(objective, trainer.task.unit)}, as estimated in training: at step {best['step']:,}, "
         f"after {_duration(best['seconds'])} and {best['epoch']:.2f} passes over the data. That state is in `model/`."
     )
 
@@ -163,7 +171,11 @@ def _training(trainer: Trainer) -> str:
         ("budget", _budget(trainer)),
         ("steps", f"{trainer.step:,} ({done:.2f} passes over the data)"),
         ("time, validation included", _duration(trainer.seconds)),
-        *([("speed, the median of the log", f"{statistics.median(speeds):,.0f} tokens a second")] if speeds else []),
+        *(
+            [("speed, the median of the log", f"{statistics.median(speeds):,.0f} {trainer.task.unit} a second")]
+            if speeds
+            else []
+        ),
         *([("most memory of the log", f"{max(memory):,.0f} MB")] if memory else []),
         ("number format", trainer.precision),
         ("device", _device(trainer)),

@@ -4,7 +4,10 @@ from pathlib import Path
 
 from rnnkit.errors import ConfigError
 
-SAMPLES = {"shakespeare": "language_model/shakespeare.txt"}
+SAMPLES = {
+    "shakespeare": "language_model/shakespeare.txt",
+    "reviews": "text_classification/reviews.csv",
+}
 
 
 def sample_path(name: str) -> Path:

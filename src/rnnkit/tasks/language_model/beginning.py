@@ -1,4 +1,4 @@
-"""What training begins with: a vocabulary learnt from text, or that of a trained model grown, and its weights."""
+"""What training that goes on from a model begins with: its vocabulary, grown, and its weights."""
 
 from __future__ import annotations
 
@@ -7,24 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from rnnkit.data.vocabulary import Vocabulary, build_vocabulary
+from rnnkit.data.vocabulary import Vocabulary
 from rnnkit.errors import ConfigError
 from rnnkit.tasks.language_model.config import LanguageModelConfig
 from rnnkit.tasks.language_model.network import NUM_SPECIAL, LanguageNetwork
 
 if TYPE_CHECKING:
     from rnnkit.tasks.language_model.task import LanguageModel
-
-
-def learn_vocabulary(texts: Iterable[str], config: LanguageModelConfig) -> Vocabulary:
-    """Learn the vocabulary that the options name from training documents."""
-    return build_vocabulary(
-        config.vocabulary,
-        texts,
-        size=config.vocabulary_size,
-        minimum_count=config.minimum_count,
-        word_split=config.word_split,
-    )
 
 
 def grow_vocabulary(start: LanguageModel, texts: Iterable[str], config: LanguageModelConfig) -> Vocabulary:

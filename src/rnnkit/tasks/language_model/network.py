@@ -10,12 +10,10 @@ from rnnkit.data.tokens import SPECIAL_PIECES
 from rnnkit.errors import ConfigError
 from rnnkit.kernels import State
 from rnnkit.layers import (
-    LAYERS,
     AdaptiveEmbedding,
     AdaptiveSoftmax,
     DroppedEmbedding,
     LockedDropout,
-    Stack,
     default_cutoffs,
     linear_cross_entropy,
 )
@@ -41,16 +39,7 @@ class LanguageNetwork(nn.Module):
         self.vocabulary_size = vocabulary_size
         self.embedding, self.softmax = _make_embedding(vocabulary_size, config)
         self.input_dropout = LockedDropout(config.input_dropout)
-        self.stack = Stack(
-            LAYERS[config.layer],
-            config.embedding_size,
-            config.hidden_size,
-            num_layers=config.num_layers,
-            residual=config.residual,
-            norm=config.norm,
-            dropout=config.dropout,
-            options=config.layer_options(),
-        )
+        self.stack = config.make_stack(config.embedding_size)
         dropped = config.dropout if config.output_dropout is None else config.output_dropout
         self.output_dropout = LockedDropout(dropped)
         size = self.stack.output_size
@@ -65,6 +54,14 @@ class LanguageNetwork(nn.Module):
     def device(self) -> torch.device:
         """Where the network is."""
         return next(self.parameters()).device
+
+    def token_vectors(self) -> Tensor:
+        """Return the vectors of all tokens as the stack reads them, (vocabulary_size, embedding_size)."""
+        was_training = self.embedding.training
+        with torch.no_grad():
+            vectors = self.embedding.eval()(torch.arange(self.vocabulary_size, device=self.device)[None])[0]
+        self.embedding.train(was_training)
+        return vectors
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict the token after each of `tokens`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rnnkit.baselines.ngram import NGram, default_order
 from rnnkit.data.batching import Chunk, Lanes
@@ -26,7 +25,7 @@ from rnnkit.kernels import State
 from rnnkit.metrics import language_model_metrics
 from rnnkit.tasks.base import Loss, Task
 from rnnkit.tasks.language_model.adaptation import AdaptedScore, score_adapting
-from rnnkit.tasks.language_model.beginning import grow_vocabulary, learn_vocabulary, take_weights
+from rnnkit.tasks.language_model.beginning import grow_vocabulary, take_weights
 from rnnkit.tasks.language_model.config import LanguageModelConfig
 from rnnkit.tasks.language_model.corpus import (
     TokenCorpus,
@@ -89,13 +88,9 @@ class LanguageModel(Task):
         """Whether the training text had several documents, so that the model has learnt where one ends."""
         return self.facts["documents"] > 1
 
-    @property
-    def fingerprint(self) -> str:
-        """Tells this model's stream states from those of others."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.network.state_dict().items()):
-            digest.update(name.encode() + tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()[:16]
+    def token_vectors(self) -> Tensor:
+        """Return the vectors of all tokens as the network reads them, (vocabulary_size, embedding_size)."""
+        return self.network.token_vectors()
 
     # Data
 
@@ -124,7 +119,7 @@ class LanguageModel(Task):
     def prepare(cls, examples: Corpus, config: LanguageModelConfig, *, start: Self | None = None) -> Self:
         """Learn the vocabulary from the training text and draw a network, or go on from a trained model's."""
         texts = Blocks(examples.documents)
-        vocabulary = learn_vocabulary(texts, config) if start is None else grow_vocabulary(start, texts, config)
+        vocabulary = config.learn_vocabulary(texts) if start is None else grow_vocabulary(start, texts, config)
         task = cls(config, vocabulary, {"documents": len(examples.documents), "notes": examples.notes()})
         if start is not None:
             take_weights(task.network, start.network)
@@ -238,6 +233,10 @@ class LanguageModel(Task):
         return self._metrics(sum(float(block.sum()) for block in baseline.score_blocks(data.stream)), data)
 
     # Use
+
+    def read_inputs(self, path: Path) -> list[str]:
+        """Read a file as one text."""
+        return [document.text for document in read_text([path]).documents]
 
     def predict(self, inputs: Sequence[str], *, candidates: int = 10) -> list[TextScore]:
         """Score texts token by token and name what is likely to follow each.

@@ -1,0 +1,199 @@
+"""`rnnkit predict` and `stream`: answer what is given, whole or as it arrives."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from cyclopts import Parameter
+from rich.markup import escape
+
+from rnnkit.checkpoint import load
+from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, arriving_text, given_inputs
+from rnnkit.cli.output import bar, print_json, print_rows
+from rnnkit.errors import ConfigError
+from rnnkit.streaming import Stream
+from rnnkit.tasks import LanguageModel, Task, TextClassification
+from rnnkit.tasks.language_model import TextScore, TokenEvent
+from rnnkit.tasks.text_classification import ScoreEvent, TextLabel
+from rnnkit.training.machine import choose_device
+
+MOST_ROWS = 100  # of a table of tokens; --json prints all
+MANY_INPUTS = 2000  # answered at a time, so that the first answers of a large file come soon
+SHOWN_CHARACTERS = 80  # of a text in a table
+
+
+def open_model(model: Path, machine: Machine) -> Task:
+    """Load a model onto the machine that was asked for."""
+    if machine.threads is not None:
+        if machine.threads < 1:
+            raise ConfigError(f"threads is {machine.threads}; expected at least 1")
+        torch.set_num_threads(machine.threads)
+    return load(model, device=choose_device(machine.device))
+
+
+def predict(
+    model: Path,
+    words: str | None = None,
+    /,
+    *,
+    text: str | None = None,
+    file: Path | None = None,
+    stdin: Annotated[bool, Parameter(name=("--stdin", "-"), negative=())] = False,
+    candidates: int = 10,
+    common: Common = AS_TABLES,
+    machine: Machine = ANY_MACHINE,
+) -> None:
+    """Answer a text, or everything in a file: score it token by token, or label it.
+
+    Args:
+        model: A run or model folder.
+        words: A text, or a file if one has this name.
+        text: A text, even if a file has this name.
+        file: A file.
+        stdin: Read standard input.
+        candidates: How many possible answers to name.
+        common: How to report.
+        machine: Where to compute.
+    """
+    if candidates < 1:
+        raise ConfigError(f"candidates is {candidates}; expected at least 1")
+    task = open_model(model, machine)
+    inputs, typed = given_inputs(task, words, text=text, file=file, stdin=stdin)
+    if isinstance(task, LanguageModel):
+        warn_unknown(task, "".join(inputs))
+    if common.json:
+        for results in _answers(task, inputs, typed, candidates):
+            for result in results:
+                print_json(result)
+        return
+    for results in _answers(task, inputs, typed, candidates):
+        SHOWN[task.name](results, typed)
+
+
+def _answers(task: Task, inputs: Sequence[Any], typed: bool, candidates: int) -> Iterable[list[Any]]:
+    for first in range(0, len(inputs), MANY_INPUTS):
+        some = inputs[first : first + MANY_INPUTS]
+        if isinstance(task, TextClassification):
+            yield task.predict(some, candidates=candidates, running=None if typed else False)
+        else:
+            yield task.predict(some, candidates=candidates)
+
+
+def _show_scores(results: Sequence[TextScore], typed: bool) -> None:
+    """Print each token of a text with its probability, and what is likely to follow."""
+    del typed
+    for result in results:
+        rows = [
+            (escape(token.token), f"{token.probability:.2%}", f"{token.nats / math.log(2):.2f}", bar(token.probability))
+            for token in result.tokens[:MOST_ROWS]
+        ]
+        if rows:
+            title = f"{len(result.tokens):,} tokens: {result.bits_per_character:.3f} bits a character, "
+            heads = ("token", "probability", "bits", "")
+            print_rows(f"{title}perplexity {result.perplexity:.2f} a token", heads, rows)
+        _say_more(len(result.tokens))
+        following = [(escape(one.token), f"{one.probability:.2%}", bar(one.probability)) for one in result.next]
+        print_rows("what is likely to follow", ("token", "probability", ""), following)
+
+
+def _show_labels(results: Sequence[TextLabel], typed: bool) -> None:
+    """Print the labels of one text with the answer after each token, or a line for each of many texts."""
+    if not typed:
+        rows = [
+            (escape(", ".join(one.labels) or "none"), f"{one.probability:.1%}", escape(_beginning(one.text)))
+            for one in results
+        ]
+        print_rows(f"{len(rows):,} texts", ("label", "probability", "text"), rows, left=("text",))
+        return
+    (result,) = results
+    if result.running:
+        rows = [
+            (escape(one.token), escape(one.label), f"{one.probability:.1%}", bar(one.probability))
+            for one in result.running[:MOST_ROWS]
+        ]
+        print_rows("the answer after each token", ("token", "label", "probability", ""), rows)
+        _say_more(len(result.running))
+    listed = [(escape(one.label), f"{one.probability:.1%}", bar(one.probability)) for one in result.candidates]
+    labels = ", ".join(result.labels) or "none"
+    print_rows(f"answer: {labels}", ("label", "probability", ""), listed)
+    if result.unknown:
+        print(f"{result.unknown} of its tokens are not in the vocabulary, read as <unk>")
+
+
+def _beginning(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[: SHOWN_CHARACTERS - 1]}…"
+
+
+def _say_more(count: int) -> None:
+    if count > MOST_ROWS:
+        print(f"... and {count - MOST_ROWS:,} more; --json prints all of them")
+
+
+SHOWN: dict[str, Callable[[Any, bool], None]] = {
+    LanguageModel.name: _show_scores,
+    TextClassification.name: _show_labels,
+}
+
+
+def stream(
+    model: Path,
+    /,
+    *,
+    candidates: int = 3,
+    lines: Annotated[bool, Parameter(negative=())] = False,
+    common: Common = AS_TABLES,
+    machine: Machine = ANY_MACHINE,
+) -> None:
+    """Follow standard input live: for each token its surprise and what is likely next, or the label so far.
+
+    Args:
+        model: A run or model folder.
+        candidates: How many possible answers to name.
+        lines: Begin anew with every line.
+        common: How to report.
+        machine: Where to compute.
+    """
+    if candidates < 1:
+        raise ConfigError(f"candidates is {candidates}; expected at least 1")
+    task = open_model(model, machine)
+    live = task.stream(candidates=candidates)
+    for chunk in arriving_text():
+        _show_events(live.push(chunk.rstrip("\n") if lines else chunk), common)
+        if lines and chunk.endswith("\n"):
+            _end(live, common)
+            live.reset()
+    _end(live, common)
+
+
+def _end(live: Stream, common: Common) -> None:
+    _show_events(live.finish(), common)
+
+
+def _show_events(events: Sequence[Any], common: Common) -> None:
+    for event in events:
+        if common.json:
+            print_json(event)
+        else:
+            print(_event_line(event), flush=True)
+
+
+def _event_line(event: TokenEvent | ScoreEvent) -> str:
+    if isinstance(event, ScoreEvent):
+        return f"{event.token}\t{event.label}\t{event.probability:6.1%}  {bar(event.probability)}"
+    following = "  ".join(f"{one.token} {one.probability:.0%}" for one in event.next)
+    return f"{event.token}\t{event.bits:6.2f} bits\tnext: {following}"
+
+
+def warn_unknown(task: LanguageModel, text: str) -> None:
+    """Name the words or characters of a text that a language model does not know, on standard error."""
+    unknown = task.unknown_in(text)
+    if unknown:
+        shown = ", ".join(repr(part) for part in unknown[:10])
+        more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+        print(f"not in the model's vocabulary, read as <unk>: {shown}{more}", file=sys.stderr)

@@ -1,0 +1,18 @@
+"""One label, or some, for a whole sequence: what the tasks that classify texts and series share."""
+
+from rnnkit.tasks.classification.base import Classification
+from rnnkit.tasks.classification.config import ClassificationOptions
+from rnnkit.tasks.classification.data import LabelledBatch, LabelledSequences
+from rnnkit.tasks.classification.decision import Decision
+from rnnkit.tasks.classification.labels import Labels
+from rnnkit.tasks.classification.network import ClassifierNetwork
+
+__all__ = [
+    "Classification",
+    "ClassificationOptions",
+    "ClassifierNetwork",
+    "Decision",
+    "LabelledBatch",
+    "LabelledSequences",
+    "Labels",
+]

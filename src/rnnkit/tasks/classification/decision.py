@@ -1,0 +1,130 @@
+"""From scores to probabilities and labels: what is chosen on validation data once training is over."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from rnnkit.errors import CheckpointError
+from rnnkit.metrics import classification_metrics, multi_label_metrics
+
+LARGEST_LOG_TEMPERATURE = 3.0
+SEARCH_STEPS = 40  # of the golden section: the temperature is then exact to 1e-7
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How scores become an answer.
+
+    Attributes:
+        temperature: Scores are divided by it, which makes confidence and hit rate agree (Guo et al. 2017).
+        thresholds: Of a multi-label model, the probability from which each label is given.
+    """
+
+    temperature: float = 1.0
+    thresholds: tuple[float, ...] = ()
+
+    @classmethod
+    def fit(cls, scores: np.ndarray, targets: np.ndarray) -> Self:
+        """Choose the temperature with the least nats and, for each label of its own, the threshold with the best F1.
+
+        Args:
+            scores: (sequences, labels) of validation data.
+            targets: (sequences,) numbers, or (sequences, labels) bool.
+
+        Returns:
+            The decision.
+        """
+        temperature = best_temperature(scores, targets)[0]
+        if targets.ndim == 1:
+            return cls(temperature)
+        probabilities = cls(temperature).probabilities(scores, multi_label=True)
+        return cls(temperature, tuple(map(_best_threshold, probabilities.T, targets.T)))
+
+    def probabilities(self, scores: np.ndarray, *, multi_label: bool) -> np.ndarray:
+        """Return (..., labels): rows that sum to 1, or each label's own probability."""
+        scaled = scores.astype(np.float64) / self.temperature
+        if multi_label:
+            return 0.5 * (1 + np.tanh(0.5 * scaled))
+        odds = np.exp(scaled - scaled.max(-1, keepdims=True))
+        return odds / odds.sum(-1, keepdims=True)
+
+    def chosen(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return (..., labels) bool, the labels a multi-label model gives."""
+        return probabilities >= (np.array(self.thresholds) if self.thresholds else 0.5)
+
+    def metrics(self, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        """Measure answers, (sequences, labels), by the metrics of the targets' kind."""
+        if targets.ndim == 1:
+            return classification_metrics(probabilities, targets)
+        return multi_label_metrics(probabilities, self.chosen(probabilities), targets)
+
+    def save(self, folder: Path) -> None:
+        """Write decision.json."""
+        (folder / "decision.json").write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Returns:
+            The decision.
+
+        Raises:
+            CheckpointError: If the file is missing or damaged.
+        """
+        path = folder / "decision.json"
+        try:
+            saved = json.loads(path.read_text())
+            return cls(float(saved["temperature"]), tuple(map(float, saved["thresholds"])))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
+
+
+def best_temperature(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+    """Find the temperature with the least nats; they have one minimum in its inverse.
+
+    Args:
+        scores: (sequences, labels).
+        targets: (sequences,) numbers, or (sequences, labels) bool.
+
+    Returns:
+        The temperature and the nats a sequence there.
+    """
+    ratio = (math.sqrt(5) - 1) / 2
+    low, high = -LARGEST_LOG_TEMPERATURE, LARGEST_LOG_TEMPERATURE
+    for _ in range(SEARCH_STEPS):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if _nats(scores, targets, left) <= _nats(scores, targets, right):
+            high = right
+        else:
+            low = left
+    middle = (low + high) / 2
+    return math.exp(middle), _nats(scores, targets, middle)
+
+
+def _nats(scores: np.ndarray, targets: np.ndarray, log_temperature: float) -> float:
+    scaled = scores.astype(np.float64) * math.exp(-log_temperature)
+    if targets.ndim == 2:
+        return float(np.logaddexp(0, np.where(targets, -scaled, scaled)).sum(1).mean())
+    scaled = scaled - scaled.max(1, keepdims=True)
+    given = scaled[np.arange(len(targets)), targets]
+    return float((np.log(np.exp(scaled).sum(1)) - given).mean())
+
+
+def _best_threshold(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Return the threshold with the best F1: halfway between two probabilities that occur."""
+    if not targets.any():
+        return 0.5
+    order = np.argsort(-probabilities, kind="stable")
+    ordered, right = probabilities[order], np.cumsum(targets[order])
+    scores = 2 * right / (np.arange(1, len(order) + 1) + targets.sum())
+    scores[:-1][ordered[:-1] == ordered[1:]] = -1  # equal probabilities are given together or not at all
+    best = int(scores.argmax())
+    following = ordered[best + 1] if best + 1 < len(ordered) else 0.0
+    return float((ordered[best] + following) / 2)

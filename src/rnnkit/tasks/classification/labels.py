@@ -1,0 +1,139 @@
+"""The labels of a classifier: their names, how often they occur, their numbers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from rnnkit.errors import CheckpointError, DataError
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Names in order, their counts in training, and whether a sequence may have any number of them."""
+
+    names: tuple[str, ...]
+    counts: tuple[int, ...]
+    multi_label: bool
+
+    @classmethod
+    def learn(cls, given: Sequence[tuple[str, ...]], *, where: str) -> Self:
+        """Collect the labels of training examples.
+
+        Args:
+            given: Labels of each example; the task is multi-label if one has none, or several.
+            where: The files, for messages.
+
+        Returns:
+            The labels, in the order of their names, numbers as numbers.
+
+        Raises:
+            DataError: If there are fewer than 2.
+        """
+        multi_label = any(len(labels) != 1 for labels in given)
+        counts = Counter(label for labels in given for label in labels)
+        if len(counts) < 2 - multi_label:
+            found = ", ".join(map(repr, counts)) or "none"
+            raise DataError(f"{where}: the only label is {found}; expected 2 or more to tell apart.")
+        names = sorted(counts, key=_natural)
+        return cls(tuple(names), tuple(counts[name] for name in names), multi_label)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def encode(self, given: Iterable[tuple[tuple[str, ...], str]]) -> np.ndarray:
+        """Turn labels into targets.
+
+        Args:
+            given: Labels of each example, and its place (file:line).
+
+        Returns:
+            (examples,) int64 label numbers; multi-label: (examples, labels) bool.
+
+        Raises:
+            DataError: If a label was not in the training data, naming the place.
+        """
+        numbers = {name: number for number, name in enumerate(self.names)}
+        rows = []
+        for labels, place in given:
+            for label in labels:
+                if label not in numbers:
+                    raise DataError(
+                        f"{place}: the label is {label!r}; the model knows {', '.join(self.names[:20])}"
+                        f"{', ...' if len(self) > 20 else ''}. Mend the label, or train with it."
+                    )
+            if not self.multi_label and len(labels) != 1:
+                raise DataError(f"{place}: there are {len(labels)} labels; the model gives one to each.")
+            rows.append([numbers[label] for label in labels])
+        if not self.multi_label:
+            return np.array([row[0] for row in rows], dtype=np.int64)
+        targets = np.zeros((len(rows), len(self)), dtype=bool)
+        for target, row in zip(targets, rows, strict=True):
+            target[row] = True
+        return targets
+
+    def weights(self) -> np.ndarray:
+        """Return (labels,) weights that make every label count as much: examples / (labels x count)."""
+        counts = np.maximum(np.array(self.counts, dtype=np.float32), 1)
+        return counts.sum() / (len(counts) * counts)
+
+    def save(self, folder: Path) -> None:
+        """Write labels.json."""
+        (folder / "labels.json").write_text(json.dumps(asdict(self), ensure_ascii=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Returns:
+            The labels.
+
+        Raises:
+            CheckpointError: If the file is missing or damaged.
+        """
+        path = folder / "labels.json"
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            return cls(tuple(saved["names"]), tuple(saved["counts"]), bool(saved["multi_label"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
+
+
+def _natural(name: str) -> tuple[bool, float, str]:
+    """Order numbers by size, before words."""
+    try:
+        return False, float(name), name
+    except ValueError:
+        return True, 0.0, name
+
+
+def divide(keys: Sequence[bytes], labels: Sequence[tuple[str, ...]], *, valid_share: float) -> np.ndarray:
+    """Choose validation examples: a share of every label, by chance but always the same ones.
+
+    The order is that of a hash of the content, so that equal examples stay on one side.
+
+    Args:
+        keys: Content of each example.
+        labels: Of each example.
+        valid_share: In (0, 1).
+
+    Returns:
+        (examples,) bool, whether each is for validation.
+    """
+    digests = [blake2b(key, digest_size=8).digest() for key in keys]
+    groups: dict[tuple[str, ...], list[bytes]] = {}
+    for digest, names in zip(digests, labels, strict=True):
+        groups.setdefault(names, []).append(digest)
+    limits = {}
+    for names, members in groups.items():
+        count = min(max(round(valid_share * len(members)), 1), len(members) - 1)
+        ordered = sorted(members)
+        limits[names] = ordered[count - 1] if count and ordered[count - 1] < ordered[-1] else b""
+    return np.array([digest <= limits[names] for digest, names in zip(digests, labels, strict=True)], dtype=bool)

@@ -1,0 +1,119 @@
+"""Front, stack, pooling, scores: the network of every classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from rnnkit.kernels import State
+from rnnkit.layers import Pooling, Stack
+
+CHUNK_STEPS = 4096  # of a long sequence read at once where nothing is learnt
+
+
+class Front(Protocol):
+    """What turns steps into features for the stack, itself a module that may keep a state."""
+
+    output_size: int
+    state_names: tuple[str, ...]
+
+    def initial_state(self, batch: int) -> State:
+        """Return the state before the first step."""
+        ...
+
+    def __call__(
+        self, inputs: Tensor, state: State | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Return (batch, time, output_size) and the state after the last step."""
+        ...
+
+
+class ClassifierNetwork(nn.Module):
+    """Scores of labels from sequences, whole or as they grow.
+
+    Args:
+        front: A module that turns steps into features.
+        stack: Reads the features.
+        pooling: Kind of pooling.
+        dropout: Share of the pooled features dropped in training.
+        num_labels: How many labels.
+    """
+
+    def __init__(self, front: nn.Module, stack: Stack, *, pooling: str, dropout: float, num_labels: int) -> None:
+        super().__init__()
+        self.front, self.stack = front, stack
+        self.pooling = Pooling(pooling, stack.output_size, bidirectional=stack.bidirectional)  # type: ignore[arg-type]
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(self.pooling.output_size, num_labels)
+        nn.init.zeros_(self.output.bias)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.parameters()).device
+
+    @property
+    def streamable(self) -> bool:
+        """Whether every step's score needs nothing that follows."""
+        return self.stack.streamable
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Score whole sequences.
+
+        Args:
+            inputs: (batch, time, ...) steps.
+            lengths: (batch,).
+
+        Returns:
+            (batch, labels).
+        """
+        if not self.training and self.streamable and len(inputs) == 1 and inputs.shape[1] > CHUNK_STEPS:
+            return self._long(inputs[:, : int(lengths[0])])
+        features, _ = self.front(inputs, None, lengths)
+        outputs, _ = self.stack(features, lengths=lengths)
+        return self.output(self.dropout(self.pooling(outputs, lengths)))
+
+    def _long(self, inputs: Tensor) -> Tensor:
+        """Score one long sequence in bounded memory."""
+        state, scores = self.initial_state(1), None
+        for chunk in inputs.split(CHUNK_STEPS, dim=1):
+            scores, state = self.running(chunk, state)
+        assert scores is not None
+        return scores[:, -1]
+
+    # Live
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Name the parts of a live state: of the front, the stack and the pooling."""
+        return tuple(f"{owner}.{name}" for owner, names in self._states() for name in names)
+
+    def _states(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        yield "front", self.front.state_names  # type: ignore[misc]
+        yield "stack", self.stack.state_names
+        yield "pooling", self.pooling.state_names
+
+    def initial_state(self, batch: int) -> State:
+        """Return the state before a sequence: (batch, ...) for each of `state_names`."""
+        front, stack = self.front.initial_state(batch), self.stack.initial_state(batch)  # type: ignore[operator]
+        return (*front, *stack, *self.pooling.initial_state(batch, like=self.output.weight))
+
+    def running(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Score every beginning of sequences, going on from `state`.
+
+        Args:
+            inputs: (batch, time, ...) steps, all of them valid.
+            state: As returned by the previous call or `initial_state`.
+
+        Returns:
+            (batch, time, labels), and the state after the last step.
+        """
+        first = len(self.front.state_names)  # type: ignore[arg-type]
+        second = first + len(self.stack.state_names)
+        features, front = self.front(inputs, state[:first])
+        outputs, stack = self.stack(features, state[first:second])
+        pooled, pooling = self.pooling.running(outputs, state[second:])
+        return self.output(pooled), (*front, *stack, *pooling)

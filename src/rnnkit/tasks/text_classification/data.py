@@ -1,0 +1,63 @@
+"""Labelled texts as tokens, with the texts themselves for the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from rnnkit.data.ragged import Ragged, load_array
+from rnnkit.data.tokens import DOCUMENT, UNKNOWN, Vocabulary
+from rnnkit.tasks.classification import LabelledSequences
+from rnnkit.tasks.text_classification.config import TextClassificationConfig
+
+
+@dataclass(frozen=True)
+class TextData(LabelledSequences):
+    """Tokens of texts; every text begins with DOCUMENT, as a language model's documents do."""
+
+    names: ClassVar[tuple[str, str]] = ("texts", "tokens")
+
+    texts: Ragged
+    """UTF-8 bytes."""
+
+    def read(self) -> list[str]:
+        """Return the texts."""
+        return [self.texts[index].tobytes().decode("utf-8", "surrogatepass") for index in range(len(self))]
+
+    def sizes(self) -> dict[str, int]:
+        """Count texts, tokens and unknown tokens, for a report."""
+        unknown = int(np.count_nonzero(self.steps.values == UNKNOWN))
+        return {**super().sizes(), **({"unknown tokens": unknown} if unknown else {})}
+
+    def save(self, folder: Path) -> None:
+        """Write the arrays into a folder."""
+        super().save(folder)
+        self.texts.save(folder, "texts")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        texts = Ragged.load(folder, "texts")
+        return cls(Ragged.load(folder, "steps"), load_array(folder / "targets.npy"), texts)
+
+
+def encode_texts(vocabulary: Vocabulary, texts: Sequence[str]) -> Ragged:
+    """Turn texts into tokens, DOCUMENT before each."""
+    tokens, lengths = vocabulary.encoder()(texts)
+    ends = np.cumsum(lengths)
+    return Ragged(np.insert(tokens, ends - lengths, DOCUMENT), ends + np.arange(1, len(texts) + 1))
+
+
+def keep_bytes(texts: Sequence[str]) -> Ragged:
+    """Put texts end to end as bytes."""
+    parts = [np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8) for text in texts]
+    return Ragged.join(parts, like=np.empty(0, dtype=np.uint8))
+
+
+def normalise(text: str, config: TextClassificationConfig) -> str:
+    """Prepare a text, or a piece of one, for its vocabulary: the same however it is cut."""
+    return text.replace("Σ", "σ").lower() if config.lowercase else text

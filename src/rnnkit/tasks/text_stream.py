@@ -1,0 +1,97 @@
+"""Text that is still arriving: tokens are taken as soon as nothing that follows can change them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from rnnkit.data.vocabulary import Vocabulary
+from rnnkit.errors import StreamError
+from rnnkit.streaming import Stream, pack_state, unpack_state
+
+
+class TextStream(Stream):
+    """A text that is still being written.
+
+    Args:
+        vocabulary: Cuts it into tokens.
+        fingerprint: Of the model.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, fingerprint: str) -> None:
+        self.vocabulary, self.fingerprint = vocabulary, fingerprint
+        self._pending, self._finished = "", False
+        self.begin()
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Set the state to that before a text."""
+
+    @abstractmethod
+    def events(self, ids: list[int]) -> list[Any]:
+        """Read tokens and return one event each."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state by name."""
+
+    @abstractmethod
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the state over."""
+
+    def reset(self) -> None:
+        """Begin a new text."""
+        self._pending, self._finished = "", False
+        self.begin()
+
+    def push(self, chunk: str) -> list[Any]:
+        """Take more text. Text whose tokens depend on what follows waits for it.
+
+        Args:
+            chunk: Any piece of text.
+
+        Returns:
+            One event for each token that is now certain.
+
+        Raises:
+            StreamError: If the stream was finished.
+        """
+        if self._finished:
+            raise StreamError("push after finish: reset() begins a new text")
+        self._pending += self.normalise(chunk)
+        cut = self.vocabulary.safe_cut(self._pending)
+        ready, self._pending = self._pending[:cut], self._pending[cut:]
+        return self._read(ready)
+
+    def normalise(self, chunk: str) -> str:
+        """Prepare a piece of text as the model's own texts were, character by character."""
+        return chunk
+
+    def finish(self) -> list[Any]:
+        """End the text and return the events that waited."""
+        self._finished = True
+        ready, self._pending = self._pending, ""
+        return self._read(ready)
+
+    def state(self) -> bytes:
+        """Return all that `restore` needs."""
+        facts = {"model": self.fingerprint, "pending": self._pending, "finished": str(int(self._finished))}
+        return pack_state(self.tensors(), facts)
+
+    def restore(self, state: bytes) -> None:
+        """Go on from what `state` returned.
+
+        Raises:
+            StreamError: If the bytes are damaged, or from another model or version.
+        """
+        tensors, facts = unpack_state(state, model=self.fingerprint, like=self.tensors())
+        if not {"pending", "finished"} <= facts.keys():
+            raise StreamError(f"the stream's state has only the facts {', '.join(facts)}: reset the stream")
+        self.take(tensors)
+        self._pending, self._finished = facts["pending"], facts["finished"] == "1"
+
+    def _read(self, text: str) -> list[Any]:
+        return self.events(self.vocabulary.encode(text).tolist()) if text else []
