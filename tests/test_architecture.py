@@ -32,6 +32,7 @@ LATE_PACKAGES = {
     "matplotlib": "takes most of a second to import",
     "lightning_fabric": "takes seconds to import, and only training needs it",
     "rich": "only a person watching needs it",
+    "sklearn": "takes a second to import, and only a baseline needs it",
     "torch.utils.tensorboard": "only --tensorboard needs it, and the package may be missing",
 }
 

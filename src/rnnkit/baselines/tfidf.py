@@ -54,7 +54,7 @@ class TfidfLogistic:
         """
         if len(texts) > FIT_TEXTS:
             chosen = np.linspace(0, len(texts) - 1, FIT_TEXTS).astype(np.int64)
-            texts, targets = [texts[index] for index in chosen], targets[chosen]
+            texts, targets = [texts[int(index)] for index in chosen], targets[chosen]
         vectorizer = _vectorizer()
         try:
             features = vectorizer.fit_transform(texts)
