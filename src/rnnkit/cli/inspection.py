@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from cyclopts import App
 from rich.markup import escape
 
 from rnnkit.cli.options import AS_TABLES, Common
 from rnnkit.cli.output import print_json, print_pairs
+from rnnkit.data.examples import Columns, LabelledTexts, read_labelled_texts
 from rnnkit.data.readers import read_text
-from rnnkit.inspection import inspect_text
+from rnnkit.inspection import Item, LabelInspection, TextInspection, inspect_labels, inspect_text
 
 app = App(name="inspect", help="Say what is in your files before training.", help_format="plaintext")
 
@@ -25,8 +28,59 @@ def language_model(data: list[Path], /, *, document_separator: str | None = None
         common: How to report.
     """
     found = inspect_text(read_text(data, document_separator=document_separator))
+    _show("language-model", data, found, common)
+
+
+@app.command(name=("text-classification", "sentiment"))
+def text_classification(
+    data: list[Path],
+    /,
+    *,
+    valid: list[Path] | None = None,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    delimiter: str | None = None,
+    header: Literal["auto", "present", "absent"] = "auto",
+    label_separator: str | None = None,
+    common: Common = AS_TABLES,
+) -> None:
+    """Say what is in labelled texts: columns, labels, lengths, copies, contradictions, and what splits share.
+
+    Args:
+        data: Files or folders to train on.
+        valid: Files to validate on.
+        text_column: Heading, number (from 1) or JSON key of the text.
+        label_column: Heading, number (from 1) or JSON key of the label.
+        delimiter: What stands between the cells of a table.
+        header: Whether a table's first row names the columns.
+        label_separator: What stands between the labels of a cell.
+        common: How to report.
+    """
+    columns = Columns(text_column, label_column, delimiter, header, label_separator)
+    parts = {"training": read_labelled_texts(data, columns)}
+    if valid:
+        parts["validation"] = read_labelled_texts(valid, columns)
+    found = inspect_labels(
+        {name: _items(part) for name, part in parts.items()},
+        unit="words",
+        notes=[note for part in parts.values() for note in part.notes],
+        bad=[row for part in parts.values() for row in part.bad],
+    )
+    _show("text-classification", data, found, common)
+
+
+def _items(texts: LabelledTexts) -> list[Item]:
+    """Take texts as the same where case and spaces alone tell them apart."""
+    words = [one.text.lower().split() for one in texts.examples]
+    return [
+        Item(" ".join(some), one.labels, one.place, len(some)) for some, one in zip(words, texts.examples, strict=True)
+    ]
+
+
+def _show(task: str, data: Sequence[Path], found: TextInspection | LabelInspection, common: Common) -> None:
     if common.json:
-        print_json({"task": "language-model", "data": [str(path) for path in data], **found.to_dict()})
+        report: dict[str, Any] = {"task": task, "data": [str(path) for path in data], **found.to_dict()}
+        print_json(report)
         return
     for title, rows in found.sections():
         if rows:

@@ -266,9 +266,7 @@ def _run(
     data = {"training": train_data, "validation": valid_data}
     _fit(trainer, data, baseline)
     fabric.barrier()  # the model is written
-    model = load(home.folder, device=trainer.fabric.device.type)
-    if first and model.calibrate(valid_data):
-        save_model(model, home.model)
+    model = _best_model(home, trainer, valid_data)
     result = TrainResult(
         model=model,
         run=home.folder,
@@ -280,12 +278,21 @@ def _run(
         stopped_by=trainer.stopped_by,
     )
     if first:
-        with _lesser_matter(home.folder):
-            model.draw(valid_data, home.folder, title=f"{home.folder} on its validation data")
         _report(trainer, data, baseline, metrics=result.metrics)
         for callback in callbacks:
             callback.on_result(result)
     return result
+
+
+def _best_model(home: Run, trainer: Trainer, valid_data: Any) -> Task:
+    """Load the best validated state, let validation data choose what is not learnt, and draw how it does."""
+    model = load(home.folder, device=trainer.fabric.device.type)
+    if first_process():
+        if model.calibrate(valid_data):
+            save_model(model, home.model)
+        with _lesser_matter(home.folder):
+            model.draw(valid_data, home.folder, title=f"{home.folder} on its validation data")
+    return model
 
 
 def _fit(trainer: Trainer, data: Mapping[str, Data], baseline: Mapping[str, float]) -> None:

@@ -131,7 +131,7 @@ def test_the_report_does_not_depend_on_blocks(tmp_path, monkeypatch):
 
 
 def test_a_line_too_long_to_hold_still_has_its_length(monkeypatch):
-    monkeypatch.setattr("rnnkit.inspection.HELD_CHARACTERS", 50)
+    monkeypatch.setattr("rnnkit.inspection.text.HELD_CHARACTERS", 50)
     monkeypatch.setattr("rnnkit.data.documents.BLOCK_CHARACTERS", 20)
     found = inspect_text(corpus_of("short\n" + "word " * 300 + "\nend")).lines
     assert (found.count, found.longest, found.longest_at) == (3, 1500, "0.txt:2")

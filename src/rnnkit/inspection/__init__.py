@@ -1,0 +1,6 @@
+"""The data doctor: what a user's files hold, what is wrong with them, and what to do before training."""
+
+from rnnkit.inspection.labels import Item, LabelInspection, inspect_labels
+from rnnkit.inspection.text import TextInspection, inspect_text
+
+__all__ = ["Item", "LabelInspection", "TextInspection", "inspect_labels", "inspect_text"]
