@@ -103,11 +103,12 @@ struct LeftBlock {
         }
     }
 
+    // A block is added up on its own: one sum over thousands of rows would lose what its late addends are small beside.
     void add_up(const T* rows, long columns, T* totals) const {
         for_vectors<T>(0, columns, [&](long column, auto part) {
-            Vector<T> sum = load(totals + column, part);
+            Vector<T> sum = {};
             for (long row = 0; row < count; ++row) sum = sum + load(rows + row * outer_columns + column, part);
-            store(totals + column, sum, part);
+            store(totals + column, load(totals + column, part) + sum, part);
         });
     }
 };

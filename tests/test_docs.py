@@ -1,7 +1,7 @@
 """What the pages show works: Python blocks, `rnnkit` command lines, and the examples in docstrings.
 
-Each page starts in an empty folder that holds `input.txt` and `other.txt`, two small texts, and its blocks run from
-top to bottom: a ```python block as it stands, sharing its names with the page's other blocks; of a ```console block
+Each page starts in an empty folder that holds `input.txt` and `other.txt`, two small texts, `texts.txt`, two lines, and
+`reviews.csv`, labelled sentences; its blocks run from top to bottom: a ```python block as it stands, sharing its names with the page's other blocks; of a ```console block
 the lines that begin with `$ rnnkit`, the others being what they print. Training is cut to three steps, in place of
 any `--minutes`, `--epochs` or `--steps` (`minutes=` and so on in Python). A block below the line
 `<!-- not run: reason -->` is left out.
@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from rnnkit.cli import main
+from rnnkit.data.samples import sample_path
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -32,6 +33,7 @@ MODULES = sorted((ROOT / "src" / "rnnkit").rglob("*.py"))
 STEPS = 3
 TRAINING_VERBS = {"train", "demo"}
 COMMAND_SECONDS = 120
+REVIEW_LINES = 200
 OTHER_LINES = 100  # an evaluation that goes on learning takes a step every few words
 BLOCK = re.compile(
     r"(?P<skip><!-- not run: .+? -->\n+)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
@@ -117,6 +119,9 @@ def page_folder(tmp_path: Path, tiny_text: Path, monkeypatch: pytest.MonkeyPatch
     shutil.copy(tiny_text, tmp_path / "input.txt")
     lines = tiny_text.read_text("utf-8").splitlines(keepends=True)
     (tmp_path / "other.txt").write_text("".join(lines[-OTHER_LINES:]), "utf-8")
+    (tmp_path / "texts.txt").write_text("A slow start, then pure joy.\nNot good at all.\n", "utf-8")
+    reviews = sample_path("reviews").read_text("utf-8").splitlines(keepends=True)
+    (tmp_path / "reviews.csv").write_text("".join(reviews[:REVIEW_LINES]), "utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -166,9 +166,9 @@ def test_inspect_says_what_is_in_a_file(tiny_text, capsys):
 def test_the_printed_config_trains_as_it_is(task, place, capsys):
     assert main(["config", task]) == 0
     Path("all.toml").write_text(capsys.readouterr().out)
-    words = ["train", task, "input.txt", "--config", "all.toml", "--steps", "1", "--quiet", *SMALL]
-    assert main(words) == 0
-    saved = Path("runs/input/config.toml").read_text()
+    words = ["train", task, str(TASKS[task].demo_data()), "--config", "all.toml", "--run", "run", "--steps", "1"]
+    assert main([*words, "--quiet", "--hidden-size", "16"]) == 0
+    saved = Path("run/config.toml").read_text()
     assert "hidden_size = 16" in saved
     assert "steps = 1" in saved
 
@@ -381,7 +381,7 @@ def test_standard_input_that_is_no_text_is_refused(capsys, trained, monkeypatch,
 
 
 def test_a_fault_of_ours_is_exit_code_1_with_a_traceback(capsys, monkeypatch, trained):
-    monkeypatch.setattr("rnnkit.cli.using.load", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("rnnkit.cli.answering.load", lambda *_, **__: 1 / 0)
     assert main(["generate", str(trained)]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
 

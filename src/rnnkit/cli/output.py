@@ -60,6 +60,8 @@ def print_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> None:
     console = _console()
     console.print(f"[bold]{title}[/bold]")
     table = Table.grid(padding=(0, 2))
+    for _ in range(2):
+        table.add_column(overflow="fold")
     for name, value in pairs:
         table.add_row(f"  {name}", value)
     console.print(table)
