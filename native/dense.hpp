@@ -103,11 +103,18 @@ struct LeftBlock {
         }
     }
 
-    // A block is added up on its own: one sum over thousands of rows would lose what its late addends are small beside.
+    // In parts of parts: one sum over thousands of rows would lose what its late addends are small beside.
     void add_up(const T* rows, long columns, T* totals) const {
+        constexpr long few = 16;
         for_vectors<T>(0, columns, [&](long column, auto part) {
             Vector<T> sum = {};
-            for (long row = 0; row < count; ++row) sum = sum + load(rows + row * outer_columns + column, part);
+            for (long first = 0; first < count; first += few) {
+                Vector<T> some = {};
+                for (long row = first; row < least(first + few, count); ++row) {
+                    some = some + load(rows + row * outer_columns + column, part);
+                }
+                sum = sum + some;
+            }
             store(totals + column, load(totals + column, part) + sum, part);
         });
     }
