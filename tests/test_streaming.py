@@ -19,8 +19,14 @@ from rnnkit.tasks.language_model import TokenEvent
 
 # Options of a network that is made in no time, and a text to push.
 SMALL = {"hidden_size": 6, "embedding_size": 5}
-TINY: dict[str, dict[str, Any]] = {"language-model": SMALL, "text-classification": SMALL}
+TINY: dict[str, dict[str, Any]] = {
+    "language-model": SMALL,
+    "text-classification": SMALL,
+    "series-classification": {"hidden_size": 6, "filters": 5, "stride": 2},
+}
 TEXT = "First Citizen:\nBefore we proceed any further, hear me speak."
+STROKE = [[step, 2 * step % 7, 10 * step] for step in range(61)]
+PUSHED: dict[str, Any] = {"language-model": TEXT, "text-classification": TEXT, "series-classification": STROKE}
 
 every_task = pytest.mark.parametrize("name", TASKS)
 
@@ -58,9 +64,9 @@ def model() -> Callable[[str], Task]:
 @pytest.mark.parametrize("cut", [0, 1, 17, len(TEXT)])
 def test_a_restored_stream_goes_on_identically(name: str, cut: int, model: Callable[[str], Task]):
     first, second = model(name).stream(), model(name).stream()
-    first.push(TEXT[:cut])
+    first.push(PUSHED[name][:cut])
     second.restore(first.state())
-    assert second.push(TEXT[cut:]) == first.push(TEXT[cut:])
+    assert second.push(PUSHED[name][cut:]) == first.push(PUSHED[name][cut:])
     assert second.finish() == first.finish()
 
 
@@ -68,23 +74,23 @@ def test_a_restored_stream_goes_on_identically(name: str, cut: int, model: Calla
 def test_a_state_goes_on_in_another_process(name: str, model: Callable[[str], Task], tmp_path: Path):
     save_model(model(name), tmp_path / "model")
     stream = load(tmp_path / "model").stream()
-    stream.push(TEXT[:20])
+    stream.push(PUSHED[name][:20])
     (tmp_path / "state").write_bytes(stream.state())
     script = (
-        "import sys, torch; from pathlib import Path; from rnnkit import load\n"
+        "import json, sys, torch; from pathlib import Path; from rnnkit import load\n"
         f"torch.set_num_threads({torch.get_num_threads()})\n"
         "stream = load(sys.argv[1] + '/model').stream(); stream.restore(Path(sys.argv[1], 'state').read_bytes())\n"
-        "print(ascii([*stream.push(sys.argv[2]), *stream.finish()]))"
+        "print(ascii([*stream.push(json.loads(sys.argv[2])), *stream.finish()]))"
     )
-    command = [sys.executable, "-c", script, str(tmp_path), TEXT[20:]]
+    command = [sys.executable, "-c", script, str(tmp_path), json.dumps(PUSHED[name][20:])]
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert found.strip() == ascii([*stream.push(TEXT[20:]), *stream.finish()])
+    assert found.strip() == ascii([*stream.push(PUSHED[name][20:]), *stream.finish()])
 
 
 @every_task
 def test_the_state_holds_text_that_waits_for_more(name: str):
     if name != "language-model":
-        pytest.skip("only text waits for the end of its token")
+        pytest.skip("its events do not name the text that waits")
     words = untrained(name, vocabulary="word")
     first, second = words.stream(), words.stream()
     waiting = first.push("First Citi")
@@ -96,32 +102,33 @@ def test_the_state_holds_text_that_waits_for_more(name: str):
 @every_task
 def test_push_after_finish_is_refused_until_reset(name: str, model: Callable[[str], Task]):
     stream = model(name).stream()
-    expected = stream.push(TEXT) + stream.finish()
+    expected = stream.push(PUSHED[name]) + stream.finish()
     with pytest.raises(StreamError, match="push after finish"):
-        stream.push("more")
+        stream.push(PUSHED[name][:1])
     assert stream.finish() == []
     stream.reset()
-    assert stream.push(TEXT) + stream.finish() == expected
+    assert stream.push(PUSHED[name]) + stream.finish() == expected
 
 
 @every_task
 def test_a_finished_stream_stays_finished_when_restored(name: str, model: Callable[[str], Task]):
     first, second = model(name).stream(), model(name).stream()
-    first.push(TEXT)
+    first.push(PUSHED[name])
     first.finish()
     second.restore(first.state())
     with pytest.raises(StreamError, match="push after finish"):
-        second.push("more")
+        second.push(PUSHED[name][:1])
 
 
 @every_task
 def test_two_streams_of_one_model_do_not_meet(name: str, model: Callable[[str], Task]):
-    alone = model(name).stream().push(TEXT)
+    pushed = PUSHED[name]
+    alone = model(name).stream().push(pushed)
     first, second = model(name).stream(), model(name).stream()
     mixed = []
-    for character in TEXT:
-        mixed += first.push(character)
-        second.push("x")
+    for place in range(len(pushed)):
+        mixed += first.push(pushed[place : place + 1])
+        second.push(pushed[:1])
     found = torch.tensor([[number(event) for event in events] for events in (alone, mixed)])
     assert torch.allclose(found[0], found[1], rtol=1e-5, atol=1e-5)
 
@@ -134,12 +141,12 @@ def test_two_streams_of_one_model_do_not_meet(name: str, model: Callable[[str], 
 def test_damaged_bytes_are_refused_and_leave_the_stream_as_it_was(name: str, damage: str, model: Callable[[str], Task]):
     stream, reference = model(name).stream(), model(name).stream()
     for one in (stream, reference):
-        one.push(TEXT[:10])
+        one.push(PUSHED[name][:10])
     state = stream.state()
     broken = {"empty": b"", "text": b"no state at all", "cut": state[:-3], "head": b"\xff" * 9 + state[9:]}[damage]
     with pytest.raises(StreamError, match="not a stream's state"):
         stream.restore(broken)
-    assert stream.push(TEXT[10:]) == reference.push(TEXT[10:])
+    assert stream.push(PUSHED[name][10:]) == reference.push(PUSHED[name][10:])
 
 
 @every_task

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rnnkit.layers import LAYERS as LAYERS
     from rnnkit.layers import LSTM as LSTM
     from rnnkit.layers import RNN as RNN
+    from rnnkit.layers import CausalConvolution as CausalConvolution
     from rnnkit.layers import CoupledLSTM as CoupledLSTM
     from rnnkit.layers import DiagonalLayer as DiagonalLayer
     from rnnkit.layers import GatedLayer as GatedLayer
@@ -50,6 +51,7 @@ _HOMES = {
         "StreamError",
     ),
     "rnnkit.layers": (
+        "CausalConvolution",
         "CoupledLSTM",
         "DiagonalLayer",
         "GRU",

@@ -150,6 +150,41 @@ def confusion_matrix(counts: np.ndarray, labels: Sequence[str], path: str | Path
     _write_png(figure, Path(path))
 
 
+def earliness(
+    shares: np.ndarray, accuracies: np.ndarray, path: str | Path, *, title: str, decision: tuple[float, float]
+) -> None:
+    """Draw how right the answer is after each share of a sequence as a PNG, replacing the file in one move.
+
+    Args:
+        shares: (points,) in (0, 1].
+        accuracies: (points,) in [0, 1].
+        path: The PNG to write.
+        title: Stands above the plot.
+        decision: Mean share seen and accuracy of the rule of early decisions.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.fill_between(shares, accuracies, color=_BLUE, alpha=0.12, linewidth=0)
+    axes.plot(shares, accuracies, color=_BLUE, linewidth=1.8, marker="o", markersize=3)
+    axes.plot(*decision, "*", color=_VERMILION, markersize=16, markeredgecolor="white", zorder=5)
+    words = f"decided by the rule: {decision[1]:.1%}\nafter {decision[0]:.0%} on average"
+    low = decision[1] < 0.5
+    beside = {"xytext": (10, 14 if low else -12), "textcoords": "offset points", "va": "bottom" if low else "top"}
+    axes.annotate(words, decision, color=_VERMILION, **beside)
+    _plain(axes)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.03)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    axes.set_xlabel("share of the sequence seen")
+    axes.set_ylabel("accuracy")
+    axes.set_title(f"{title}: {accuracies.mean():.1%} over all shares", loc="left", fontweight="bold", fontsize=10)
+    _write_png(figure, Path(path))
+
+
 def _clipped(name: str) -> str:
     return name if len(name) <= 18 else f"{name[:17]}…"
 

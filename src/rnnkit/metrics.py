@@ -17,8 +17,14 @@ MEANINGS = {
     "micro_f1": "micro F1",
     "f1": "F1",
     "ece": "calibration error (ECE)",
+    "accuracy_25": "accuracy after a quarter",
+    "accuracy_50": "accuracy after a half",
+    "accuracy_75": "accuracy after three quarters",
+    "accuracy_over_shares": "accuracy over all shares",
+    "early_accuracy": "accuracy of early decisions",
+    "early_share": "share seen for them",
 }
-SHARES = ("accuracy", "macro_f1", "micro_f1", "f1", "precision", "recall", "ece")
+SHARES = ("accuracy", "macro_f1", "micro_f1", "f1", "precision", "recall", "ece", "early_accuracy")
 CALIBRATION_BINS = 15
 
 
@@ -32,7 +38,8 @@ def metric_words(name: str, unit: str) -> str:
     Returns:
         As "nats a token".
     """
-    return f"nats a {unit.removesuffix('s')}" if name == "nats" else MEANINGS.get(name, name.replace("_", " "))
+    one = unit if unit == "series" else unit.removesuffix("s")
+    return f"nats a {one}" if name == "nats" else MEANINGS.get(name, name.replace("_", " "))
 
 
 def language_model_metrics(
@@ -89,7 +96,7 @@ def _exponential(nats: float) -> float:
 
 def format_metric(name: str, value: float) -> str:
     """Write a metric as a table shows it: a share in percent, others to four places while they are small."""
-    if name.endswith("_share") or name in SHARES:
+    if name.endswith("_share") or name.startswith("accuracy_") or name in SHARES:
         return f"{value:.2%}"
     return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}" if value < 1e6 else f"{value:.3g}"
 

@@ -199,7 +199,7 @@ def test_no_time_and_no_batch_are_legal(layer_class):
     assert_close(last, state, tolerance=0)
     outputs, last = layer(make_inputs(0, 4))
     assert outputs.shape == (0, 4, HIDDEN)
-    assert [part.shape for part in last] == [(0, HIDDEN)] * len(layer.state_names)
+    assert [part.shape for part in last] == [(0, size) for size in layer.state_sizes()]
 
 
 def test_reverse_is_the_flipped_sequence_within_its_length(layer_class):
@@ -399,8 +399,8 @@ def test_inputs_of_another_shape_are_refused_with_both_shapes(layer_class):
 
 def test_a_state_of_another_shape_is_refused_with_both_shapes(layer_class):
     layer = make(layer_class)
-    state = make_state(layer, 3)
-    with pytest.raises(ShapeError, match=rf"\(3, {HIDDEN}\).*expected a tuple of \[\(2, {HIDDEN}\)"):
+    state, size = make_state(layer, 3), layer.state_sizes()[0]
+    with pytest.raises(ShapeError, match=rf"\(3, {size}\).*expected a tuple of \[\(2, {size}\)"):
         layer(make_inputs(2, 4), state)
     with pytest.raises(ShapeError, match="got state Tensor"):
         layer(make_inputs(2, 4), state[0])

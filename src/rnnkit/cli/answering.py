@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +17,10 @@ from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, arriving
 from rnnkit.cli.output import bar, print_json, print_rows
 from rnnkit.errors import ConfigError
 from rnnkit.streaming import Stream
-from rnnkit.tasks import LanguageModel, Task, TextClassification
+from rnnkit.tasks import LanguageModel, SeriesClassification, Task, TextClassification
 from rnnkit.tasks.language_model import TextScore, TokenEvent
+from rnnkit.tasks.series_classification import SeriesLabel, StepEvent
+from rnnkit.tasks.series_classification.stream import parse_points
 from rnnkit.tasks.text_classification import ScoreEvent, TextLabel
 from rnnkit.training.machine import choose_device
 
@@ -45,6 +47,7 @@ def predict(
     file: Path | None = None,
     stdin: Annotated[bool, Parameter(name=("--stdin", "-"), negative=())] = False,
     candidates: int = 10,
+    early: Annotated[bool, Parameter(negative=())] = False,
     common: Common = AS_TABLES,
     machine: Machine = ANY_MACHINE,
 ) -> None:
@@ -57,36 +60,41 @@ def predict(
         file: A file.
         stdin: Read standard input.
         candidates: How many possible answers to name.
+        early: Of series: also say when the answer was safe to give, and which it was.
         common: How to report.
         machine: Where to compute.
     """
     if candidates < 1:
         raise ConfigError(f"candidates is {candidates}; expected at least 1")
     task = open_model(model, machine)
+    if early and not (isinstance(task, SeriesClassification) and task.decides_early):
+        raise ConfigError(f"--early is for models of series that can stream; {model} cannot, or is a {task.name} model")
     inputs, typed = given_inputs(task, words, text=text, file=file, stdin=stdin)
     if isinstance(task, LanguageModel):
         warn_unknown(task, "".join(inputs))
-    if common.json:
-        for results in _answers(task, inputs, typed, candidates):
+    for results in _answers(task, inputs, typed, candidates):
+        if common.json:
             for result in results:
                 print_json(result)
-        return
-    for results in _answers(task, inputs, typed, candidates):
-        SHOWN[task.name](results, typed)
+        elif isinstance(task, SeriesClassification):
+            _show_series(results, early=early)
+        elif isinstance(task, TextClassification):
+            _show_labels(results, typed)
+        else:
+            _show_scores(results)
 
 
 def _answers(task: Task, inputs: Sequence[Any], typed: bool, candidates: int) -> Iterable[list[Any]]:
     for first in range(0, len(inputs), MANY_INPUTS):
         some = inputs[first : first + MANY_INPUTS]
-        if isinstance(task, TextClassification):
+        if isinstance(task, (TextClassification, SeriesClassification)):
             yield task.predict(some, candidates=candidates, running=None if typed else False)
         else:
             yield task.predict(some, candidates=candidates)
 
 
-def _show_scores(results: Sequence[TextScore], typed: bool) -> None:
+def _show_scores(results: Sequence[TextScore]) -> None:
     """Print each token of a text with its probability, and what is likely to follow."""
-    del typed
     for result in results:
         rows = [
             (escape(token.token), f"{token.probability:.2%}", f"{token.nats / math.log(2):.2f}", bar(token.probability))
@@ -125,6 +133,28 @@ def _show_labels(results: Sequence[TextLabel], typed: bool) -> None:
         print(f"{result.unknown} of its tokens are not in the vocabulary, read as <unk>")
 
 
+def _show_series(results: Sequence[SeriesLabel], *, early: bool) -> None:
+    """Print a line for each series, and when its answer was safe to give."""
+    rows = [
+        (
+            str(number),
+            escape(one.label),
+            f"{one.probability:.1%}",
+            f"{one.steps:,}",
+            *(_early_cells(one) if early else ()),
+        )
+        for number, one in enumerate(results, start=1)
+    ]
+    heads = ("series", "label", "probability", "steps", *(("early label", "safe after") if early else ()))
+    print_rows(f"{len(rows):,} series", heads, rows, left=("label", "early label"))
+
+
+def _early_cells(one: SeriesLabel) -> tuple[str, str]:
+    if one.early_step is None:
+        return "", "never"
+    return escape(one.early_label or ""), f"{one.early_step:,} ({one.early_step / one.steps:.0%})"
+
+
 def _beginning(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= SHOWN_CHARACTERS else f"{line[: SHOWN_CHARACTERS - 1]}…"
@@ -133,12 +163,6 @@ def _beginning(text: str) -> str:
 def _say_more(count: int) -> None:
     if count > MOST_ROWS:
         print(f"... and {count - MOST_ROWS:,} more; --json prints all of them")
-
-
-SHOWN: dict[str, Callable[[Any, bool], None]] = {
-    LanguageModel.name: _show_scores,
-    TextClassification.name: _show_labels,
-}
 
 
 def stream(
@@ -152,20 +176,38 @@ def stream(
 ) -> None:
     """Follow standard input live: for each token its surprise and what is likely next, or the label so far.
 
+    Of series a line is a point, as [0.1, 0.2], or a list of points; an empty line ends a series.
+
     Args:
         model: A run or model folder.
         candidates: How many possible answers to name.
-        lines: Begin anew with every line.
+        lines: Begin anew with every line: it is a text, or a series, of its own.
         common: How to report.
         machine: Where to compute.
     """
     if candidates < 1:
         raise ConfigError(f"candidates is {candidates}; expected at least 1")
     task = open_model(model, machine)
+    if isinstance(task, SeriesClassification):
+        _stream_series(task, candidates, lines=lines, common=common)
+        return
     live = task.stream(candidates=candidates)
     for chunk in arriving_text():
         _show_events(live.push(chunk.rstrip("\n") if lines else chunk), common)
         if lines and chunk.endswith("\n"):
+            _end(live, common)
+            live.reset()
+    _end(live, common)
+
+
+def _stream_series(task: SeriesClassification, candidates: int, *, lines: bool, common: Common) -> None:
+    """Follow samples, a JSON point a line; an empty line ends a series, and with `lines` every line is one."""
+    live = task.stream(candidates=candidates, continuous=not lines)
+    for number, line in enumerate(sys.stdin, start=1):
+        if line.strip():
+            points = parse_points(line, key=task.config.values_key, where=f"standard input, line {number}")
+            _show_events(live.push(points), common)
+        if lines or not line.strip():
             _end(live, common)
             live.reset()
     _end(live, common)
@@ -183,7 +225,10 @@ def _show_events(events: Sequence[Any], common: Common) -> None:
             print(_event_line(event), flush=True)
 
 
-def _event_line(event: TokenEvent | ScoreEvent) -> str:
+def _event_line(event: TokenEvent | ScoreEvent | StepEvent) -> str:
+    if isinstance(event, StepEvent):
+        fired = f"  => {event.label}" if event.fired else ""
+        return f"{event.step}\t{event.label}\t{event.probability:6.1%}  {bar(event.probability)}{fired}"
     if isinstance(event, ScoreEvent):
         return f"{event.token}\t{event.label}\t{event.probability:6.1%}  {bar(event.probability)}"
     following = "  ".join(f"{one.token} {one.probability:.0%}" for one in event.next)

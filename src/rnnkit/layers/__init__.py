@@ -2,6 +2,7 @@
 
 from rnnkit.layers.base import DiagonalLayer, GatedLayer, Layer
 from rnnkit.layers.classic import GRU, LSTM, RNN, ReluRNN
+from rnnkit.layers.convolution import CausalConvolution
 from rnnkit.layers.dropout import DroppedEmbedding, LockedDropout
 from rnnkit.layers.minimal import MinGRU, MinLSTM
 from rnnkit.layers.options import OPTIONS
@@ -19,6 +20,7 @@ __all__ = [
     "RNN",
     "AdaptiveEmbedding",
     "AdaptiveSoftmax",
+    "CausalConvolution",
     "CoupledLSTM",
     "DiagonalLayer",
     "DroppedEmbedding",
@@ -50,4 +52,5 @@ LAYERS: dict[str, type[Layer]] = {
     "layer-norm-gru": LayerNormGRU,
     "mingru": MinGRU,
     "minlstm": MinLSTM,
+    "convolution": CausalConvolution,
 }

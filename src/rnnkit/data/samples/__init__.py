@@ -6,6 +6,7 @@ from rnnkit.errors import ConfigError
 
 SAMPLES = {
     "shakespeare": "language_model/shakespeare.txt",
+    "strokes": "series_classification/strokes.jsonl",
     "reviews": "text_classification/reviews.csv",
 }
 

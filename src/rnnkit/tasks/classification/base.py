@@ -58,9 +58,13 @@ class Classification(Task):
         lengths = data.steps.lengths if longest is None else np.minimum(data.steps.lengths, longest)
 
         def collate(indices: np.ndarray) -> LabelledBatch:
-            return data.batch(indices, device=self.device, longest=longest)
+            return self.vary(data.batch(indices, device=self.device, longest=longest))
 
         return Buckets(lengths, collate, batch_size=batch_size, most_steps=MOST_STEPS, seed=seed, part=part)
+
+    def vary(self, batch: LabelledBatch) -> LabelledBatch:
+        """Change a training batch by chance, as its sequences may vary; as it is unless overridden."""
+        return batch
 
     def loss(self, batch: LabelledBatch, carry: State | None = None, *, label_smoothing: float = 0.0) -> Loss:
         """Compare the scores of whole sequences with their targets."""
@@ -145,3 +149,22 @@ def spread(count: int, most: int | None) -> np.ndarray:
     if most is None or count <= most:
         return np.arange(count)
     return np.linspace(0, count - 1, most).astype(np.int64)
+
+
+def take_scores(task: Classification, start: Classification) -> None:
+    """Begin with the pooling of another classifier, and with its scores of the labels that both have.
+
+    Args:
+        task: New.
+        start: Trained; nothing is taken where it pools to another size.
+    """
+    if task.network.pooling.output_size != start.network.pooling.output_size:
+        return
+    if task.network.pooling.kind == start.network.pooling.kind:
+        task.network.pooling.load_state_dict(start.network.pooling.state_dict())
+    ours, theirs = task.network.output, start.network.output
+    with torch.no_grad():
+        for number, name in enumerate(task.labels.names):
+            if name in start.labels.names:
+                other = start.labels.names.index(name)
+                ours.weight[number], ours.bias[number] = theirs.weight[other], theirs.bias[other]

@@ -89,18 +89,22 @@ class Decision:
 def best_temperature(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
     """Find the temperature with the least nats; they have one minimum in its inverse.
 
+    Of n sequences one more is supposed to be wrong, as Platt (1999) does it: without it a few sequences that are all
+    right would have no end of confidence.
+
     Args:
         scores: (sequences, labels).
         targets: (sequences,) numbers, or (sequences, labels) bool.
 
     Returns:
-        The temperature and the nats a sequence there.
+        The temperature, and the nats a sequence there, none supposed.
     """
+    doubt = 1 / (len(targets) + 2)
     ratio = (math.sqrt(5) - 1) / 2
     low, high = -LARGEST_LOG_TEMPERATURE, LARGEST_LOG_TEMPERATURE
     for _ in range(SEARCH_STEPS):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if _nats(scores, targets, left) <= _nats(scores, targets, right):
+        if _nats(scores, targets, left, doubt=doubt) <= _nats(scores, targets, right, doubt=doubt):
             high = right
         else:
             low = left
@@ -108,13 +112,18 @@ def best_temperature(scores: np.ndarray, targets: np.ndarray) -> tuple[float, fl
     return math.exp(middle), _nats(scores, targets, middle)
 
 
-def _nats(scores: np.ndarray, targets: np.ndarray, log_temperature: float) -> float:
+def _nats(scores: np.ndarray, targets: np.ndarray, log_temperature: float, *, doubt: float = 0.0) -> float:
+    """Return the nats a sequence where each target is wrong with the probability `doubt`."""
     scaled = scores.astype(np.float64) * math.exp(-log_temperature)
     if targets.ndim == 2:
-        return float(np.logaddexp(0, np.where(targets, -scaled, scaled)).sum(1).mean())
-    scaled = scaled - scaled.max(1, keepdims=True)
-    given = scaled[np.arange(len(targets)), targets]
-    return float((np.log(np.exp(scaled).sum(1)) - given).mean())
+        wrong = np.logaddexp(0, np.where(targets, scaled, -scaled))
+        given = np.logaddexp(0, np.where(targets, -scaled, scaled))
+        return float(((1 - doubt) * given + doubt * wrong).sum(1).mean())
+    logarithms = scaled - scaled.max(1, keepdims=True)
+    logarithms = logarithms - np.log(np.exp(logarithms).sum(1, keepdims=True))
+    given = logarithms[np.arange(len(targets)), targets]
+    others = (logarithms.sum(1) - given) / max(scores.shape[1] - 1, 1)
+    return float(-((1 - doubt) * given + doubt * others).mean())
 
 
 def _best_threshold(probabilities: np.ndarray, targets: np.ndarray) -> float:

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from itertools import compress
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -137,3 +138,43 @@ def divide(keys: Sequence[bytes], labels: Sequence[tuple[str, ...]], *, valid_sh
         ordered = sorted(members)
         limits[names] = ordered[count - 1] if count and ordered[count - 1] < ordered[-1] else b""
     return np.array([digest <= limits[names] for digest, names in zip(digests, labels, strict=True)], dtype=bool)
+
+
+class Example(Protocol):
+    """What an example must have to be split off."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def source(self) -> str: ...
+
+
+E = TypeVar("E", bound=Example)
+
+
+def split_examples(
+    examples: Sequence[E], keys: Sequence[bytes], *, valid_share: float, unit: str
+) -> tuple[tuple[E, ...], tuple[E, ...], str]:
+    """Keep a share of every label for validation, as `divide` chooses it.
+
+    Args:
+        examples: At least one.
+        keys: Content of each.
+        valid_share: In (0, 1).
+        unit: What an example is called, in the plural.
+
+    Returns:
+        Training examples, validation examples, and the rule in words.
+
+    Raises:
+        DataError: If there are too few.
+    """
+    chosen = divide(keys, [one.labels for one in examples], valid_share=valid_share)
+    train, valid = (tuple(compress(examples, side)) for side in (~chosen, chosen))
+    if not valid:
+        raise DataError(
+            f"{examples[0].source}: {len(train)} {unit} are too few to keep some for validation; "
+            "expected two different ones of a label, or a file given with --valid."
+        )
+    return train, valid, f"{valid_share:.0%} of each label's {unit}, {len(valid):,} in all, are kept for validation"

@@ -76,6 +76,21 @@ class ClassifierNetwork(nn.Module):
         outputs, _ = self.stack(features, lengths=lengths)
         return self.output(self.dropout(self.pooling(outputs, lengths)))
 
+    def steps(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Score every beginning of whole sequences, as training on every step does.
+
+        Args:
+            inputs: (batch, time, ...) steps.
+            lengths: (batch,).
+
+        Returns:
+            (batch, time, labels), of no meaning past each length.
+        """
+        features, _ = self.front(inputs, None, lengths)
+        outputs, _ = self.stack(features, lengths=lengths)
+        pooled, _ = self.pooling.running(outputs, self.pooling.initial_state(len(inputs), like=outputs))
+        return self.output(self.dropout(pooled))
+
     def _long(self, inputs: Tensor) -> Tensor:
         """Score one long sequence in bounded memory."""
         state, scores = self.initial_state(1), None

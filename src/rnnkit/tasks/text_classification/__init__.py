@@ -1,12 +1,11 @@
 """Text classification: a label, or some, for a text, and the score so far while it is read."""
 
 from rnnkit.tasks.text_classification.config import TextClassificationConfig
-from rnnkit.tasks.text_classification.results import LabelProbability, ScoreEvent, TextLabel
+from rnnkit.tasks.text_classification.results import ScoreEvent, TextLabel
 from rnnkit.tasks.text_classification.stream import ScoreStream
 from rnnkit.tasks.text_classification.task import TextClassification
 
 __all__ = [
-    "LabelProbability",
     "ScoreEvent",
     "ScoreStream",
     "TextClassification",

@@ -13,7 +13,7 @@ from rnnkit.data.readers import read_text
 from rnnkit.data.tokens import SPECIAL_PIECES, Vocabulary
 from rnnkit.errors import ConfigError, DataError
 from rnnkit.tasks.base import Task
-from rnnkit.tasks.classification import Classification
+from rnnkit.tasks.classification import Classification, take_scores
 from rnnkit.tasks.options import StackOptions, VocabularyOptions
 from rnnkit.tasks.text_classification.config import TextClassificationConfig
 
@@ -115,20 +115,6 @@ def take_weights(task: TextClassification, start: Any) -> None:
             f"the layers differ from those of the model to go on from ({reason}): leave out the options that "
             "change the network's sizes"
         ) from error
-
-
-def take_scores(task: TextClassification, start: Classification) -> None:
-    """Begin with the pooling of a classifier, and with its scores of the labels that both have."""
-    if task.network.pooling.output_size != start.network.pooling.output_size:
-        return
-    if task.network.pooling.kind == start.network.pooling.kind:
-        task.network.pooling.load_state_dict(start.network.pooling.state_dict())
-    numbers = {name: number for number, name in enumerate(start.labels.names)}
-    with torch.no_grad():
-        for number, name in enumerate(task.labels.names):
-            if name in numbers:
-                task.network.output.weight[number] = start.network.output.weight[numbers[name]]
-                task.network.output.bias[number] = start.network.output.bias[numbers[name]]
 
 
 def read_vectors(path: str | Path, vocabulary: Vocabulary, size: int) -> tuple[np.ndarray, np.ndarray]:

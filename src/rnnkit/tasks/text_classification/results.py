@@ -7,13 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class LabelProbability:
-    """One possible label."""
-
-    label: str
-    probability: float
+from rnnkit.tasks.classification.results import LabelProbability, likeliest_labels
 
 
 @dataclass(frozen=True)
@@ -46,21 +40,6 @@ class TextLabel:
     """Tokens that are not in the vocabulary."""
     running: tuple[ScoreEvent, ...]
     """The answer after each token; empty for a model that reads backwards too, or where it was not asked for."""
-
-
-def likeliest_labels(probabilities: np.ndarray, names: Sequence[str], *, count: int) -> tuple[LabelProbability, ...]:
-    """List the likeliest labels.
-
-    Args:
-        probabilities: (labels,).
-        names: Of the labels.
-        count: How many.
-
-    Returns:
-        The likeliest first.
-    """
-    order: list[int] = np.argsort(-probabilities, kind="stable")[:count].tolist()
-    return tuple(LabelProbability(names[index], float(probabilities[index])) for index in order)
 
 
 def score_events(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,17 +18,17 @@ from rnnkit.data.samples import sample_path
 from rnnkit.data.tokens import UNKNOWN, Vocabulary
 from rnnkit.data.vocabulary import load as load_vocabulary
 from rnnkit.data.vocabulary import save as save_vocabulary
-from rnnkit.errors import CheckpointError, ConfigError, DataError
+from rnnkit.errors import CheckpointError, ConfigError
 from rnnkit.tasks.base import Task
-from rnnkit.tasks.classification import Classification, ClassifierNetwork, Decision, Labels
+from rnnkit.tasks.classification import Classification, ClassifierNetwork, Decision, Labels, likeliest_labels
 from rnnkit.tasks.classification.base import MOST_STEPS, SCORED_ROWS
-from rnnkit.tasks.classification.labels import divide
+from rnnkit.tasks.classification.labels import split_examples
 from rnnkit.tasks.classification.network import CHUNK_STEPS
 from rnnkit.tasks.text_classification import beginning
 from rnnkit.tasks.text_classification.config import TextClassificationConfig
 from rnnkit.tasks.text_classification.data import TextData, encode_texts, keep_bytes, normalise
 from rnnkit.tasks.text_classification.network import TokenFront, make_network
-from rnnkit.tasks.text_classification.results import TextLabel, likeliest_labels, score_events
+from rnnkit.tasks.text_classification.results import TextLabel, score_events
 from rnnkit.tasks.text_classification.stream import ScoreStream
 
 SHOWN_LABELS = 10
@@ -102,14 +101,7 @@ class TextClassification(Classification):
     ) -> tuple[LabelledTexts, LabelledTexts, str]:
         """Keep a share of every label for validation; texts that occur twice stay on one side."""
         keys = [one.text.encode("utf-8", "surrogatepass") for one in examples.examples]
-        chosen = divide(keys, [one.labels for one in examples.examples], valid_share=config.valid_share)
-        train, valid = (tuple(itertools.compress(examples.examples, side)) for side in (~chosen, chosen))
-        if not valid:
-            raise DataError(
-                f"{examples.examples[0].source}: {len(train)} texts are too few to keep some for validation; "
-                "expected two different ones of a label, or a file given with --valid."
-            )
-        rule = f"{config.valid_share:.0%} of each label's texts, {len(valid):,} in all, are kept for validation"
+        train, valid, rule = split_examples(examples.examples, keys, valid_share=config.valid_share, unit=cls.unit)
         return LabelledTexts(train, examples.notes), LabelledTexts(valid), rule
 
     @classmethod

@@ -1,0 +1,70 @@
+"""What the training of a classifier of series begins with: facts of the series, or another model's weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnkit.data.series import SeriesSet
+from rnnkit.errors import ConfigError
+from rnnkit.tasks.classification import Labels, take_scores
+from rnnkit.tasks.series_classification.config import SeriesClassificationConfig
+from rnnkit.tasks.series_classification.features import prepare
+
+if TYPE_CHECKING:
+    from rnnkit.tasks.series_classification.task import SeriesClassification
+
+
+def learn_facts(
+    examples: SeriesSet, labels: Labels, config: SeriesClassificationConfig
+) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Collect what is remembered of the training series.
+
+    Args:
+        examples: The series.
+        labels: Their labels.
+        config: How samples become steps.
+
+    Returns:
+        "channels" by name, their "means" (what stands for a value missing at the beginning), the "typical" (median)
+        number of steps of each label, "notes"; and the series as steps, (time, channels) each.
+    """
+    sums = np.stack([np.nansum(one.values, axis=0, dtype=np.float64) for one in examples.examples]).sum(0)
+    counts = np.stack([np.isfinite(one.values).sum(axis=0) for one in examples.examples]).sum(0)
+    means = (sums / np.maximum(counts, 1)).astype(np.float32)
+    series = [prepare(one.values, config, before=means) for one in examples.examples]
+    numbers = labels.encode((one.labels, one.place) for one in examples.examples)
+    lengths = np.array([len(one) for one in series])
+    typical = [int(np.median(lengths[numbers == number])) for number in range(len(labels))]
+    facts = {
+        "channels": list(examples.channels),
+        "means": means.tolist(),
+        "typical": typical,
+        "notes": list(examples.notes),
+    }
+    return facts, series
+
+
+def take_weights(task: SeriesClassification, start: SeriesClassification) -> None:
+    """Begin with the weights of a model of the same sizes, and with its scores of the labels that both have.
+
+    Args:
+        task: New.
+        start: Trained.
+
+    Raises:
+        ConfigError: If a size differs.
+    """
+    ours, theirs = task.network.state_dict(), start.network.state_dict()
+    for name, tensor in ours.items():
+        before = theirs.get(name)
+        if not name.startswith("output.") and (before is None or before.shape != tensor.shape):
+            size = "not there" if before is None else tuple(before.shape)
+            raise ConfigError(
+                f"{name} is {tuple(tensor.shape)} here and {size} in the model to go on from; expected the same: "
+                "leave out the options that change the network's sizes, and use series of as many channels"
+            )
+    kept = {name: tensor for name, tensor in theirs.items() if not name.startswith("output.")}
+    task.network.load_state_dict({**ours, **kept})
+    take_scores(task, start)
