@@ -25,7 +25,8 @@ class SeriesStream(Stream):
     """Samples that are still arriving: an event a step; one of them fires, once a series.
 
     A continuous stream has many series in it. A new one begins where the null label is decided, and after one has
-    fired, once it is as long as those of its label were in training: what one gesture does fires once.
+    fired, once it is as long as those of its label were in training. Where there is a null label, the label that has
+    fired does not fire again before another one, or the null label, was decided: what one gesture does fires once.
 
     Args:
         model: The classifier, of one direction.
@@ -43,6 +44,7 @@ class SeriesStream(Stream):
         self._finished = False
         self._before = self.model.means.copy()
         self._samples = np.empty((0, len(self._before)), dtype=np.float32)
+        self._held = -1  # the label that may not fire again yet
         self._begin()
 
     def _begin(self) -> None:
@@ -90,7 +92,15 @@ class SeriesStream(Stream):
 
     def state(self) -> bytes:
         """Return all that `restore` needs."""
-        place = [self._step, self._run, self._leader, self._fired, int(self._finished), int(self.continuous)]
+        place = [
+            self._step,
+            self._run,
+            self._leader,
+            self._fired,
+            self._held,
+            int(self._finished),
+            int(self.continuous),
+        ]
         facts = {"model": self.model.fingerprint, "place": json.dumps(place), "waiting": str(len(self._samples))}
         return pack_state(self._tensors(), facts)
 
@@ -103,7 +113,7 @@ class SeriesStream(Stream):
         tensors, facts = unpack_state(state, model=self.model.fingerprint, like=self._tensors())
         if not {"place", "waiting"} <= facts.keys():
             raise StreamError(f"the stream's state has only the facts {', '.join(facts)}: reset the stream")
-        self._step, self._run, self._leader, self._fired, finished, continuous = json.loads(facts["place"])
+        self._step, self._run, self._leader, self._fired, self._held, finished, continuous = json.loads(facts["place"])
         self._finished, self.continuous = bool(finished), bool(continuous)
         self._samples = tensors["samples"].numpy()[: int(facts["waiting"])].copy()
         self._before = tensors["before"].numpy().copy()
@@ -156,8 +166,12 @@ class SeriesStream(Stream):
         if self._fired >= 0 or self._run < self.model.rule.patience:
             return False
         if leader == self.model.null:
+            self._held = -1
+            return False
+        if leader == self._held:
             return False
         self._fired = leader
+        self._held = leader if self.model.null is not None and self.continuous else -1
         return True
 
     def _ends(self) -> bool:
