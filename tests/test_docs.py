@@ -1,10 +1,10 @@
 """What the pages show works: Python blocks, `rnnkit` command lines, and the examples in docstrings.
 
-Each page starts in an empty folder that holds `input.txt` and `other.txt`, two small texts, `texts.txt`, two lines, and
-`reviews.csv`, labelled sentences; its blocks run from top to bottom: a ```python block as it stands, sharing its names
-with the page's other blocks; of a ```console block the lines that begin with `$ rnnkit`, the others being what they
-print. Training is cut to three steps, in place of any `--minutes`, `--epochs` or `--steps` (`minutes=` and so on in
-Python). A block below the line
+Each page starts in an empty folder that holds `input.txt` and `other.txt`, two small texts, `texts.txt`, two lines,
+`reviews.csv`, labelled sentences, `strokes.jsonl`, labelled strokes, and `samples.jsonl`, points; its blocks run from
+top to bottom: a ```python block as it stands, sharing its names with the page's other blocks; of a ```console block
+the lines that begin with `$ rnnkit`, the others being what they print. Training is cut to three steps, in place of
+any `--minutes`, `--epochs` or `--steps` (`minutes=` and so on in Python). A block below the line
 `<!-- not run: reason -->` is left out.
 """
 
@@ -123,6 +123,8 @@ def page_folder(tmp_path: Path, tiny_text: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "texts.txt").write_text("A slow start, then pure joy.\nNot good at all.\n", "utf-8")
     reviews = sample_path("reviews").read_text("utf-8").splitlines(keepends=True)
     (tmp_path / "reviews.csv").write_text("".join(reviews[:REVIEW_LINES]), "utf-8")
+    shutil.copy(sample_path("strokes"), tmp_path / "strokes.jsonl")
+    (tmp_path / "samples.jsonl").write_text("[10, 10, 0]\n[12, 11, 20]\n[15, 13, 40]\n", "utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -109,7 +109,7 @@ def classification_metrics(probabilities: np.ndarray, targets: np.ndarray) -> di
         targets: (sequences,) label numbers.
 
     Returns:
-        nats (a sequence), accuracy, macro_f1 (the mean over the labels that occur), ece.
+        nats (a sequence), accuracy, macro_f1 (the mean over the labels given or wanted), ece.
 
     Raises:
         DataError: If there is nothing to measure.
@@ -117,7 +117,7 @@ def classification_metrics(probabilities: np.ndarray, targets: np.ndarray) -> di
     Example:
         >>> metrics = classification_metrics(np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([0, 0]))
         >>> metrics["accuracy"], round(metrics["macro_f1"], 4)
-        (0.5, 0.6667)
+        (0.5, 0.3333)
     """
     _refuse_none(targets)
     given = probabilities[np.arange(len(targets)), targets]

@@ -1,4 +1,4 @@
-"""Labelled texts on the command line: inspect, train, evaluate, predict, stream, and what is refused."""
+"""Labelled texts and series on the command line: inspect, train, evaluate, predict, stream, and what is refused."""
 
 import io
 import json
@@ -9,6 +9,7 @@ import pytest
 import rnnkit
 from rnnkit.cli import main
 from rnnkit.data.samples import sample_path
+from rnnkit.data.series import read_series
 
 SMALL = ["--hidden-size", "8", "--embedding-size", "8", "--quiet", "--precision", "32-true"]
 
@@ -143,6 +144,65 @@ def test_inspect_names_what_is_wrong(place, capsys):
     assert "The same with different labels" in capsys.readouterr().out
 
 
+# Series
+
+
+@pytest.fixture(scope="module")
+def strokes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("strokes") / "run"
+    words = ["train", "gesture", str(sample_path("strokes")), "--run", str(folder), "--steps", "40", "--filters", "8"]
+    assert main([*words, "--hidden-size", "16", "--learning-rate", "0.02", "--quiet", "--precision", "32-true"]) == 0
+    return folder
+
+
+def test_series_are_evaluated_with_two_pictures(strokes, capsys):
+    assert main(["evaluate", str(strokes), str(sample_path("strokes")), "--json"]) == 0
+    (report,) = lines_of(capsys)
+    assert report["metrics"].keys() >= {"accuracy", "accuracy_25", "accuracy_over_shares", "early_accuracy"}
+    assert report["baselines"]["1-NN"]["accuracy"] > 0.9
+    assert [Path(path).name for path in report["pictures"]] == ["confusion.png", "earliness.png"]
+    assert all(Path(path).read_bytes().startswith(b"\x89PNG") for path in report["pictures"])
+    assert "earliness.png" in (strokes / "report.md").read_text()
+
+
+def test_series_of_a_file_are_answered_with_the_early_decision(strokes, capsys):
+    assert main(["predict", str(strokes), str(sample_path("strokes")), "--early"]) == 0
+    shown = capsys.readouterr().out
+    assert "160 series" in shown
+    assert "safe after" in shown
+    assert main(["predict", str(strokes), str(sample_path("strokes")), "--json"]) == 0
+    found = lines_of(capsys)
+    expected = rnnkit.load(strokes).predict([one.values for one in read_series([sample_path("strokes")]).examples])
+    assert [(one["label"], one["early_step"]) for one in found] == [(one.label, one.early_step) for one in expected]
+
+
+def test_a_series_can_be_typed(strokes, capsys):
+    assert main(["predict", str(strokes), "[[1, 2, 0], [3, 4, 10], [5, 6, 20]]", "--json"]) == 0
+    (found,) = lines_of(capsys)
+    assert (found["steps"], len(found["running"])) == (3, 3)
+
+
+def test_every_series_of_a_stream_fires_once(strokes, capsys, monkeypatch):
+    lines = sample_path("strokes").read_text().splitlines(keepends=True)[:3]
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(lines)))
+    assert main(["stream", str(strokes), "--lines", "--json"]) == 0
+    events = lines_of(capsys)
+    assert sum(event["fired"] for event in events) == 3
+    points = json.loads(lines[0])["xyt"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{point}\n" for point in points) + "\n"))
+    assert main(["stream", str(strokes)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert sum("=>" in line for line in shown) >= 1
+
+
+def test_series_are_inspected(place, capsys):
+    Path("s.jsonl").write_text('{"label": "a", "v": [1, null]}\n{"label": "b", "v": [3]}\n{"label": "b", "v": [3]}\n')
+    assert main(["inspect", "gesture", "s.jsonl", "--json"]) == 0
+    (found,) = lines_of(capsys)
+    assert found["copied"] == [["s.jsonl:3", "s.jsonl:2"]]
+    assert "channel 1: 1 to 3, mean 2.333, 25.0% missing" in found["notes"]
+
+
 # What is refused
 
 
@@ -154,6 +214,8 @@ def test_inspect_names_what_is_wrong(place, capsys):
         (["train", "sentiment", "missing.csv"], "missing.csv"),
         (["train", "sentiment", "data.csv", "--from", "nowhere"], "nowhere: there is no such folder"),
         (["inspect", "sentiment", "data.csv", "--label-column", "9"], "label_column is '9'"),
+        (["train", "gesture", "data.csv"], "data.csv: no column tells the series apart"),
+        (["train", "gesture", str(sample_path("strokes")), "--augment-crop", "0.6"], "augment_crop is 0.6"),
     ],
 )
 def test_what_does_not_fit_the_file_is_refused(place, capsys, words, said):
@@ -164,6 +226,17 @@ def test_what_does_not_fit_the_file_is_refused(place, capsys, words, said):
 def test_verbs_of_language_models_are_refused_for_others(trained, capsys):
     assert "generate needs a language-model" in refused(capsys, "generate", trained)
     assert "--cache, --dynamic and --ngram are for a language-model" in refused(capsys, "evaluate", trained, "--cache")
+
+
+def test_a_line_of_a_stream_that_is_no_point_is_refused_with_its_number(strokes, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("[1, 2, 3]\n[1, 2]\n"))
+    assert "expected points of 3 numbers" in refused(capsys, "stream", strokes)
+    monkeypatch.setattr("sys.stdin", io.StringIO("[1, 2, 3]\nnonsense\n"))
+    assert "standard input, line 2: this is no JSON" in refused(capsys, "stream", strokes)
+
+
+def test_early_decisions_of_texts_are_refused(trained, capsys):
+    assert "--early is for models of series" in refused(capsys, "predict", trained, "text", "--early")
 
 
 def test_a_label_unknown_to_the_model_is_refused_with_its_line(trained, place, capsys):

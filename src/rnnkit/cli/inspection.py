@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from cyclopts import App
 from rich.markup import escape
 
@@ -13,6 +15,7 @@ from rnnkit.cli.options import AS_TABLES, Common
 from rnnkit.cli.output import print_json, print_pairs
 from rnnkit.data.examples import Columns, LabelledTexts, read_labelled_texts
 from rnnkit.data.readers import read_text
+from rnnkit.data.series import SeriesColumns, SeriesSet, read_series
 from rnnkit.inspection import Item, LabelInspection, TextInspection, inspect_labels, inspect_text
 
 app = App(name="inspect", help="Say what is in your files before training.", help_format="plaintext")
@@ -67,6 +70,63 @@ def text_classification(
         bad=[row for part in parts.values() for row in part.bad],
     )
     _show("text-classification", data, found, common)
+
+
+@app.command(name=("series-classification", "gesture"))
+def series_classification(
+    data: list[Path],
+    /,
+    *,
+    valid: list[Path] | None = None,
+    values_key: str | None = None,
+    label_column: str | None = None,
+    id_column: str | None = None,
+    time_column: str | None = None,
+    common: Common = AS_TABLES,
+) -> None:
+    """Say what is in labelled series: channels, labels, lengths, missing values, copies, and what splits share.
+
+    Args:
+        data: Files or folders to train on.
+        valid: Files to validate on.
+        values_key: JSON key of the points, or headings of the channels' columns with commas between.
+        label_column: Heading, number (from 1) or JSON key of the label.
+        id_column: Column that tells the series of a long table apart.
+        time_column: Column by which the rows of a series are put in order.
+        common: How to report.
+    """
+    columns = SeriesColumns(values_key, label_column, id_column, time_column)
+    parts = {"training": read_series(data, columns)}
+    if valid:
+        parts["validation"] = read_series(valid, columns)
+    found = inspect_labels(
+        {name: _series_items(part) for name, part in parts.items()},
+        unit="points",
+        notes=[note for part in parts.values() for note in (*part.notes, *_channel_notes(part))],
+        bad=[row for part in parts.values() for row in part.bad],
+    )
+    _show("series-classification", data, found, common)
+
+
+def _series_items(series: SeriesSet) -> list[Item]:
+    """Take series as the same where all their values are."""
+    return [
+        Item(
+            f"series {blake2b(one.values.tobytes(), digest_size=8).hexdigest()}", one.labels, one.place, len(one.values)
+        )
+        for one in series.examples
+    ]
+
+
+def _channel_notes(series: SeriesSet) -> list[str]:
+    """Say of each channel where its values lie, and how many are missing."""
+    values = np.concatenate([one.values for one in series.examples]).astype(np.float64)
+    missing = np.isnan(values).mean(0)
+    rows = zip(series.channels, np.nanmin(values, 0), np.nanmean(values, 0), np.nanmax(values, 0), missing, strict=True)
+    return [
+        f"channel {name}: {low:.4g} to {high:.4g}, mean {mean:.4g}{f', {share:.1%} missing' if share else ''}"
+        for name, low, mean, high, share in rows
+    ]
 
 
 def _items(texts: LabelledTexts) -> list[Item]:
