@@ -2,11 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 
+from rnnkit import figures
 from rnnkit.data.samples import sample_path
 
 TINY_TEXT_BYTES = 20_000
@@ -26,6 +29,18 @@ def fixed_threads() -> None:
 def fixed_seed() -> None:
     """Start each test from the same random numbers, whichever tests ran before."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw nothing where training is tested, most of a short run's time: tests/test_figures.py looks at pictures."""
+    if request.path.parent.name in ("cli", "tasks", "training"):
+        monkeypatch.setattr(figures, "_write_png", write_blank)
+
+
+def write_blank(_: Any, path: Path) -> None:
+    """Write a PNG of noise, as large as a picture."""
+    Image.frombytes("L", (256, 256), os.urandom(256 * 256)).save(path)
 
 
 @pytest.fixture(scope="session")

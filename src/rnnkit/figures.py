@@ -323,9 +323,12 @@ def _plain(axes: "Axes") -> None:
 
 def _write_png(figure: "Figure", path: Path) -> None:
     """Write the figure aside, then rename, so that a reader never sees half a file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     aside = path.with_name(f".{path.name}.part")
+    figure.set_dpi(_DOTS_PER_INCH)
     try:
-        figure.savefig(aside, format="png", dpi=_DOTS_PER_INCH)
+        FigureCanvasAgg(figure).print_png(aside)  # draws once, where savefig draws twice
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
