@@ -34,7 +34,10 @@ def fixed_seed() -> None:
 @pytest.fixture(autouse=True)
 def quick_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw nothing where training is tested, most of a short run's time: tests/test_figures.py looks at pictures."""
-    if request.path.parent.name in ("cli", "tasks", "training"):
+    if request.path.parent.name in ("cli", "tasks", "training") or request.path.name in (
+        "test_docs.py",
+        "test_examples.py",
+    ):
         monkeypatch.setattr(figures, "_write_png", write_blank)
 
 

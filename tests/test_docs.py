@@ -77,26 +77,33 @@ def shortened(command: str) -> str:
 
 
 def run_command(command: str, folder: Path) -> None:
-    """Run one `rnnkit` command line, with `< FILE` and `> FILE` but no shell; a plain one without a new process."""
+    """Run one `rnnkit` command line, with `< FILE` and `> FILE` but no shell; without a new process where it can be."""
     words = shlex.split(shortened(command), comments=True)
-    if not {"<", ">", "--devices"} & set(words):
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            code = main(words[1:])
-        assert code == 0, f"{command}\n{output.getvalue()}"
-        return
-    with contextlib.ExitStack() as files:
-        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
-        for sign, name, mode in (("<", "stdin", "rb"), (">", "stdout", "wb")):
-            if sign in words:
-                place = words.index(sign)
-                streams[name] = files.enter_context((folder / words[place + 1]).open(mode))
-                del words[place : place + 2]
+    files = {}
+    for sign in "<>":
+        if sign in words:
+            place = words.index(sign)
+            files[sign] = folder / words[place + 1]
+            del words[place : place + 2]
+    if "--devices" in words:  # further processes begin by the command line of the first
         program = [sys.executable, "-m", "rnnkit", *words[1:]]
-        done = subprocess.run(
-            program, cwd=folder, stderr=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False, **streams
-        )
-    assert done.returncode == 0, f"{command}\n{(done.stdout or b'').decode()}{done.stderr.decode()}"
+        done = subprocess.run(program, cwd=folder, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+        code, printed = done.returncode, done.stdout + done.stderr
+    else:
+        code, printed = run_here(words[1:], files.get("<"), files.get(">"))
+    assert code == 0, f"{command}\n{printed}"
+
+
+def run_here(words: list[str], source: Path | None, target: Path | None) -> tuple[int, str]:
+    """Run a command in this process; return its exit code and what it printed beside its output to a file."""
+    output, errors = io.StringIO(), io.StringIO()
+    stdin = io.StringIO("" if source is None else source.read_text("utf-8"))
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        patch.setattr(sys, "stdin", stdin)
+        code = main(words)
+    if target is not None:
+        target.write_text(output.getvalue(), "utf-8")
+    return code, output.getvalue() + errors.getvalue()
 
 
 def run_page(text: str, name: str, folder: Path) -> None:
