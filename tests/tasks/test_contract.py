@@ -1,5 +1,6 @@
 """What every task keeps, walked over TASKS: a new task needs one row of CASES and no test of its own here."""
 
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,7 +18,7 @@ from rnnkit.data.samples import sample_path
 from rnnkit.data.series import read_series
 from rnnkit.errors import ConfigError, DataError
 from rnnkit.tasks import TASKS, Task, find_task
-from rnnkit.training import TrainResult, train
+from rnnkit.training import Callback, Trainer, TrainResult, resume, train
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,29 @@ def test_the_saved_baseline_scores_as_it_did_in_training(name: str, trained: Cal
     data = task.load_data(Run(result.run).tokens / "valid")
     found = task.score_baseline(load_baseline(task, result.run), data)
     assert found == result.baselines[task.baseline_name]
+
+
+class StopAfterTwo(Callback):
+    """Sends what Ctrl-C sends after the second step's validation."""
+
+    def on_validation(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        if trainer.step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+
+@every_task
+def test_a_run_that_was_interrupted_ends_in_the_same_bits(name: str, tmp_path: Path):
+    options = {**CASES[name].fast, **SMALL, "steps": 6, "validations": 6}
+    whole = train(name, TASKS[name].demo_data(), run=tmp_path / "whole", **options)
+    stopped = train(name, TASKS[name].demo_data(), run=tmp_path / "run", callbacks=[StopAfterTwo()], **options)
+    assert stopped.steps < 6
+    again = resume(tmp_path / "run")
+    assert again.steps == 6
+    (tensors, _), (expected, _) = Run(again.run).load_checkpoint(), Run(whole.run).load_checkpoint()
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[key], expected[key]) for key in tensors)
+    assert again.metrics == whole.metrics
+    assert again.model.predict(CASES[name].inputs) == whole.model.predict(CASES[name].inputs)
 
 
 @every_task

@@ -294,6 +294,16 @@ def test_a_label_unseen_in_training_is_refused_with_its_line(trained: TrainResul
         model.encode(model.read([path], model.config))
 
 
+def test_validation_data_that_does_not_fit_loses_no_earlier_run(tmp_path: Path):
+    run = tmp_path / "run"
+    train("sentiment", write(tmp_path, sentences(40)), run=run, steps=1, **FAST)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    bad = write(tmp_path, [("a film", "splendid")], "bad.csv")
+    with pytest.raises(DataError, match=r"bad\.csv:2: the label is 'splendid'"):
+        train("sentiment", write(tmp_path, sentences(40)), valid=bad, run=run, overwrite=True, steps=1, **FAST)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
 def test_two_texts_are_too_few_to_split(tmp_path: Path):
     with pytest.raises(DataError, match="2 texts are too few"):
         train("sentiment", write(tmp_path, [("a", "x"), ("b", "y")]), run=tmp_path / "run", steps=1)

@@ -203,7 +203,7 @@ def stream(
 def _stream_series(task: SeriesClassification, candidates: int, *, lines: bool, common: Common) -> None:
     """Follow samples, a JSON point a line; an empty line ends a series, and with `lines` every line is one."""
     live = task.stream(candidates=candidates, continuous=not lines)
-    for number, line in enumerate(sys.stdin, start=1):
+    for number, line in enumerate(arriving_text(longest=-1), start=1):
         if line.strip():
             points = parse_points(line, key=task.config.values_key, where=f"standard input, line {number}")
             _show_events(live.push(points), common)

@@ -71,13 +71,16 @@ def given_inputs(
     if text is not None:
         return [task.parse_input(text)], True
     path = file if file is not None else Path(words or "")
-    if file is not None or exists(path):
+    if file is not None or _is_file(path):
         return task.read_inputs(path), False
     return [task.parse_input(words or "")], True
 
 
-def arriving_text() -> Iterator[str]:
+def arriving_text(longest: int = CHUNK_CHARACTERS) -> Iterator[str]:
     """Give standard input as it comes: a line, or what there is of a longer one.
+
+    Args:
+        longest: Characters of a line that are given at once; -1 gives whole lines.
 
     Yields:
         Pieces of text.
@@ -86,16 +89,15 @@ def arriving_text() -> Iterator[str]:
         DataError: If it is no text.
     """
     try:
-        while chunk := sys.stdin.readline(CHUNK_CHARACTERS):
+        while chunk := sys.stdin.readline(longest):
             yield chunk
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise DataError(f"standard input holds the byte 0x{byte:02x}, which is not UTF-8; expected text") from None
 
 
-def exists(path: Path) -> bool:
-    """Whether there is a file or folder of this name, which may be a text too long to be one."""
+def _is_file(path: Path) -> bool:
     try:
-        return path.is_file() or (path.is_dir() and path != Path())
-    except OSError:
+        return path.is_file()
+    except OSError:  # a text too long to be a name
         return False

@@ -121,6 +121,10 @@ class Task(ABC):
     def notes(self) -> list[str]:
         """Say what a person should know about the prepared data, one sentence each."""
 
+    def check(self, examples: Any) -> None:
+        """Refuse examples that do not fit the prepared task by a DataError, before anything is written."""
+        del examples
+
     @abstractmethod
     def encode(self, examples: Any, folder: Path | None = None) -> Data:
         """Turn examples into arrays, written as they come to a folder (None: a temporary one) and read from there."""

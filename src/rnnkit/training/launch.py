@@ -126,6 +126,7 @@ def train(
         prepared = task_class.prepare(examples["train"], configs["model"], start=before)
         for note in prepared.notes():
             _log.info(note)
+        prepared.check(examples["valid"])
         home.clear()
         _write(home, prepared, source, configs, examples)
         del examples

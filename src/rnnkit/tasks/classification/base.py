@@ -45,6 +45,10 @@ class Classification(Task):
     def make_network(self) -> ClassifierNetwork:
         """Draw a new network."""
 
+    def check(self, examples: Any) -> None:
+        """Refuse labels that training did not have."""
+        self.labels.encode((one.labels, one.place) for one in examples.examples)
+
     @property
     def device(self) -> torch.device:
         """Where the network is."""

@@ -15,6 +15,8 @@ import numpy as np
 
 from rnnkit.errors import CheckpointError, DataError
 
+SHOWN_LABELS = 20
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -48,6 +50,15 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def note(self) -> str:
+        """Name the most frequent labels for a person, with their counts."""
+        counts = sorted(zip(self.counts, self.names, strict=True), key=lambda one: -one[0])
+        shown = ", ".join(f"{name} ({count:,})" for count, name in counts[:SHOWN_LABELS])
+        more = f" and {len(counts) - SHOWN_LABELS} more" if len(counts) > SHOWN_LABELS else ""
+        several = ", any number of them together" if self.multi_label else ""
+        return f"labels: {len(counts)}{several}: {shown}{more}"
 
     def encode(self, given: Iterable[tuple[tuple[str, ...], str]]) -> np.ndarray:
         """Turn labels into targets.

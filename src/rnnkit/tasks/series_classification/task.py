@@ -120,14 +120,16 @@ class SeriesClassification(Classification):
 
     def notes(self) -> list[str]:
         """Say what was noticed in the files, and how many series each label has."""
-        counts = ", ".join(
-            f"{name} ({count:,})" for name, count in zip(self.labels.names, self.labels.counts, strict=True)
-        )
-        return [*self.facts["notes"], f"labels: {len(self.labels)}: {counts}"]
+        return [*self.facts["notes"], self.labels.note]
+
+    def check(self, examples: SeriesSet) -> None:
+        """Refuse labels that training did not have, and series of other channels."""
+        self.check_channels(len(examples.channels), examples.examples[0].source)
+        super().check(examples)
 
     def encode(self, examples: SeriesSet, folder: Path | None = None) -> LabelledSequences:
         """Turn samples into steps and labels into numbers."""
-        self.check_channels(len(examples.channels), examples.examples[0].source)
+        self.check(examples)
         steps = self.steps([one.values for one in examples.examples])
         data = SeriesData(steps, self.labels.encode((one.labels, one.place) for one in examples.examples))
         if folder is not None:

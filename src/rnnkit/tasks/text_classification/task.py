@@ -31,7 +31,6 @@ from rnnkit.tasks.text_classification.network import TokenFront, make_network
 from rnnkit.tasks.text_classification.results import TextLabel, score_events
 from rnnkit.tasks.text_classification.stream import ScoreStream
 
-SHOWN_LABELS = 10
 EXAMPLES = ("A slow start, then pure joy.", "Two hours of my life that I will never get back.")
 
 
@@ -122,15 +121,8 @@ class TextClassification(Classification):
 
     def notes(self) -> list[str]:
         """Say what was noticed in the files, how large the vocabulary is, and how often each label occurs."""
-        counts = sorted(zip(self.labels.counts, self.labels.names, strict=True), key=lambda one: -one[0])
-        shown = ", ".join(f"{name} ({count:,})" for count, name in counts[:SHOWN_LABELS])
-        more = f" and {len(counts) - SHOWN_LABELS} more" if len(counts) > SHOWN_LABELS else ""
-        several = ", any number a text" if self.labels.multi_label else ""
-        return [
-            *self._notes,
-            f"vocabulary: {self.vocabulary.size:,} tokens ({self.config.vocabulary})",
-            f"labels: {len(counts)}{several}: {shown}{more}",
-        ]
+        vocabulary = f"vocabulary: {self.vocabulary.size:,} tokens ({self.config.vocabulary})"
+        return [*self._notes, vocabulary, self.labels.note]
 
     def encode(self, examples: LabelledTexts, folder: Path | None = None) -> TextData:
         """Turn texts into tokens and labels into numbers."""
