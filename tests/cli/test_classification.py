@@ -109,7 +109,7 @@ def test_a_file_and_standard_input_are_answered_alike(trained, place, name, caps
 def test_a_file_is_shown_as_a_table(trained, place, capsys):
     assert main(["predict", str(trained), "data.csv"]) == 0
     shown = capsys.readouterr().out
-    assert "24 texts" in shown
+    assert "texts: 24" in shown
     assert "dull number 3" in shown
 
 
@@ -168,7 +168,7 @@ def test_series_are_evaluated_with_two_pictures(strokes, capsys):
 def test_series_of_a_file_are_answered_with_the_early_decision(strokes, capsys):
     assert main(["predict", str(strokes), str(sample_path("strokes")), "--early"]) == 0
     shown = capsys.readouterr().out
-    assert "160 series" in shown
+    assert "series: 160" in shown
     assert "safe after" in shown
     assert main(["predict", str(strokes), str(sample_path("strokes")), "--json"]) == 0
     found = lines_of(capsys)
@@ -233,6 +233,16 @@ def test_a_line_of_a_stream_that_is_no_point_is_refused_with_its_number(strokes,
     assert "expected points of 3 numbers" in refused(capsys, "stream", strokes)
     monkeypatch.setattr("sys.stdin", io.StringIO("[1, 2, 3]\nnonsense\n"))
     assert "standard input, line 2: this is no JSON" in refused(capsys, "stream", strokes)
+
+
+def test_empty_standard_input_is_refused(trained, strokes, capsys, monkeypatch):
+    for model in (trained, strokes):
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+        assert "standard input is empty" in refused(capsys, "predict", model, "-")
+
+
+def test_a_series_that_is_neither_file_nor_points_is_refused(strokes, capsys):
+    assert "for no file has this name: this is no JSON" in refused(capsys, "predict", strokes, "missing.jsonl")
 
 
 def test_early_decisions_of_texts_are_refused(trained, capsys):

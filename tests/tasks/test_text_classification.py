@@ -160,6 +160,17 @@ def test_balanced_weights_find_a_rare_label(tmp_path: Path):
     assert found["balanced"] > found[None]
 
 
+@pytest.mark.parametrize("kind", ["character", "byte", "bpe", "unigram"])
+def test_other_tokens_than_words_are_learnt_and_streamed(tmp_path: Path, kind: str):
+    options = {**FAST, "vocabulary": kind, "minimum_count": None, "steps": 4}
+    model = model_of(train("sentiment", write(tmp_path, sentences(80)), run=tmp_path / "run", **options))
+    (result,) = model.predict(["It was a fine film."])
+    stream = model.stream()
+    events = [event for character in "It was a fine film." for event in stream.push(character)] + stream.finish()
+    assert [event.token for event in events] == [event.token for event in result.running]
+    assert events[-1].probability == pytest.approx(result.probability, rel=1e-5)
+
+
 @pytest.mark.parametrize("options", [{"focal_gamma": 2.0}, {"label_smoothing": 0.1}, {"pooling": "attention"}])
 def test_other_losses_and_poolings_learn_too(tmp_path: Path, options: dict[str, Any]):
     data = write(tmp_path, sentences(300))

@@ -116,7 +116,7 @@ def _show_labels(results: Sequence[TextLabel], typed: bool) -> None:
             (escape(", ".join(one.labels) or "none"), f"{one.probability:.1%}", escape(_beginning(one.text)))
             for one in results
         ]
-        print_rows(f"{len(rows):,} texts", ("label", "probability", "text"), rows, left=("text",))
+        print_rows(f"texts: {len(rows):,}", ("label", "probability", "text"), rows, left=("text",))
         return
     (result,) = results
     if result.running:
@@ -146,7 +146,7 @@ def _show_series(results: Sequence[SeriesLabel], *, early: bool) -> None:
         for number, one in enumerate(results, start=1)
     ]
     heads = ("series", "label", "probability", "steps", *(("early label", "safe after") if early else ()))
-    print_rows(f"{len(rows):,} series", heads, rows, left=("label", "early label"))
+    print_rows(f"series: {len(rows):,}", heads, rows, left=("label", "early label"))
 
 
 def _early_cells(one: SeriesLabel) -> tuple[str, str]:

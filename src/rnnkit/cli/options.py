@@ -67,7 +67,10 @@ def given_inputs(
     if len(given) != 1:
         raise ConfigError(f"{len(given)} inputs are given; expected one: a text, a file, or - for standard input")
     if stdin:
-        return task.parse_inputs("".join(arriving_text())), False
+        inputs = task.parse_inputs("".join(arriving_text()))
+        if not inputs:
+            raise DataError("standard input is empty; expected at least one line")
+        return inputs, False
     if text is not None:
         return [task.parse_input(text)], True
     path = file if file is not None else Path(words or "")

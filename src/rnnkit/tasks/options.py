@@ -20,10 +20,15 @@ class VocabularyOptions:
     """What a token is."""
     vocabulary_size: int | None = None
     """The most tokens in the vocabulary; unset keeps every character and word, and chooses for bpe and unigram."""
-    minimum_count: int = 1
+    minimum_count: int | None = 1
     """Characters and words seen less often in training become <unk>."""
     word_split: Literal["auto", "whitespace", "punctuation"] = "auto"
     """For vocabulary word: split at white space only, or punctuation off too; auto sees if it stands apart already."""
+
+    @property
+    def least_count(self) -> int:
+        """How often characters and words must occur."""
+        return self.minimum_count or 1
 
     def learn_vocabulary(self, texts: Iterable[str]) -> Vocabulary:
         """Learn the vocabulary that the options name from training texts."""
@@ -31,7 +36,7 @@ class VocabularyOptions:
             self.vocabulary,
             texts,
             size=self.vocabulary_size,
-            minimum_count=self.minimum_count,
+            minimum_count=self.least_count,
             word_split=self.word_split,
         )
 

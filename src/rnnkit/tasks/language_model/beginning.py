@@ -38,7 +38,7 @@ def grow_vocabulary(start: LanguageModel, texts: Iterable[str], config: Language
         )
     if start.network.softmax is not None:
         return start.vocabulary
-    return start.vocabulary.grown(texts, size=config.vocabulary_size, minimum_count=config.minimum_count)
+    return start.vocabulary.grown(texts, size=config.vocabulary_size, minimum_count=config.least_count)
 
 
 def take_weights(network: LanguageNetwork, trained: LanguageNetwork) -> None:

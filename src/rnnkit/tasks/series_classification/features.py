@@ -24,6 +24,10 @@ class SeriesData(LabelledSequences):
 
     names: ClassVar[tuple[str, str]] = ("series", "steps")
 
+    def arrays(self) -> list[np.ndarray]:
+        """Return the series, (time, channels) each."""
+        return [np.asarray(self.steps[index]) for index in range(len(self))]
+
 
 def fill_gaps(values: np.ndarray, before: np.ndarray) -> np.ndarray:
     """Replace missing values by the last one there was.

@@ -243,9 +243,9 @@ class SeriesClassification(Classification):
 
     # The baseline
 
-    def fit_baseline(self, data: LabelledSequences) -> NearestSeries:
+    def fit_baseline(self, data: SeriesData) -> NearestSeries:
         """Keep the training series for comparison."""
-        return NearestSeries.fit(_list(data), data.targets, num_labels=len(self.labels))
+        return NearestSeries.fit(data.arrays(), data.targets, num_labels=len(self.labels))
 
     def save_baseline(self, baseline: NearestSeries, folder: Path) -> None:
         """Write neighbours.npz."""
@@ -255,9 +255,9 @@ class SeriesClassification(Classification):
         """Read the baseline of a run."""
         return NearestSeries.load(folder)
 
-    def score_baseline(self, baseline: NearestSeries, data: LabelledSequences) -> dict[str, float]:
+    def score_baseline(self, baseline: NearestSeries, data: SeriesData) -> dict[str, float]:
         """Measure the nearest neighbour on the same series and the same beginnings of them."""
-        series = _list(data)
+        series = data.arrays()
         metrics = Decision().metrics(baseline.probabilities(series), data.targets)
         if not self.decides_early:
             return metrics
@@ -282,7 +282,9 @@ class SeriesClassification(Classification):
 
     def parse_input(self, text: str) -> np.ndarray:
         """Take what was typed as a JSON list of points."""
-        return self.check_points(parse_points(text, key=self.config.values_key, where="the series given"))
+        return self.check_points(
+            parse_points(text, key=self.config.values_key, where="the series given, for no file has this name")
+        )
 
     def predict(self, inputs: Sequence[Any], *, candidates: int = 10, running: bool | None = None) -> list[SeriesLabel]:
         """Label series.
@@ -394,7 +396,3 @@ class SeriesClassification(Classification):
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
         return cls(config, labels, facts, decision=decision, rule=rule)
-
-
-def _list(data: LabelledSequences) -> list[np.ndarray]:
-    return [np.asarray(data.steps[index]) for index in range(len(data))]

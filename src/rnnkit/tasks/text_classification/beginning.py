@@ -62,7 +62,7 @@ def choose_vocabulary(texts: list[str], config: TextClassificationConfig, start:
         raise ConfigError(
             f"vocabulary is {config.vocabulary!r}; expected {start.vocabulary.kind!r}, as the model to go on from has"
         )
-    return start.vocabulary.grown(texts, size=config.vocabulary_size, minimum_count=config.minimum_count)
+    return start.vocabulary.grown(texts, size=config.vocabulary_size, minimum_count=config.least_count)
 
 
 def begin(task: TextClassification, start: Any) -> None:

@@ -23,7 +23,8 @@ class TextClassificationConfig(ClassificationOptions, VocabularyOptions):
     """Whether a table's first row names the columns."""
     label_separator: str | None = None
     """What stands between the labels of a cell, where a text may have any number of them; unset makes it one label."""
-    minimum_count: int = 2
+    minimum_count: int | None = None
+    """Characters and words seen less often in training become <unk>; unset is 2 for words, 1 for characters."""
     lowercase: bool = True
     """Read capital letters as small ones."""
     vectors: str | None = None
@@ -46,6 +47,11 @@ class TextClassificationConfig(ClassificationOptions, VocabularyOptions):
                 raise ConfigError(f"{name} is empty; expected the characters that stand between two parts")
         if self.delimiter is not None and len(self.delimiter.replace("\\t", "\t")) != 1:
             raise ConfigError(f"delimiter is {self.delimiter!r}; expected one character (\\t is a tab)")
+
+    @property
+    def least_count(self) -> int:
+        """How often characters and words must occur: a word seen once tells little, and teaches what <unk> is."""
+        return self.minimum_count or (2 if self.vocabulary == "word" else 1)
 
     @property
     def columns(self) -> Columns:
