@@ -193,7 +193,9 @@ def test_tensorboard_is_written_on_request_and_when_a_run_goes_on(place):
     assert list(Path("shown/tensorboard").glob("events.*"))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_a_signal_keeps_a_checkpoint_and_resume_goes_on(number, code, place, capsys):
     words = ["train", "lm", "input.txt", "--steps", "100000", *SMALL]
     process = subprocess.Popen([*RNNKIT, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -480,7 +480,7 @@ def begin(text: Path, run: Path, *, steps: int, validations: int) -> subprocess.
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_from_outside_ends_cleanly_and_the_run_goes_on(number: int, tiny_text: Path, tmp_path: Path):
     process = begin(tiny_text, tmp_path / "run", steps=2000, validations=200)
     process.send_signal(number)
