@@ -23,10 +23,11 @@ TINY: dict[str, dict[str, Any]] = {
     "language-model": SMALL,
     "text-classification": SMALL,
     "series-classification": {"hidden_size": 6, "filters": 5, "stride": 2},
+    "tagging": {**SMALL, "character_units": 5, "bidirectional": False},
 }
 TEXT = "First Citizen:\nBefore we proceed any further, hear me speak."
 STROKE = [[step, 2 * step % 7, 10 * step] for step in range(61)]
-PUSHED: dict[str, Any] = {"language-model": TEXT, "text-classification": TEXT, "series-classification": STROKE}
+PUSHED: dict[str, Any] = dict.fromkeys(TASKS, TEXT) | {"series-classification": STROKE}
 
 every_task = pytest.mark.parametrize("name", TASKS)
 

@@ -1,6 +1,7 @@
 """Turn sums over a data set into the numbers people compare."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -16,6 +17,7 @@ MEANINGS = {
     "macro_f1": "macro F1",
     "micro_f1": "micro F1",
     "f1": "F1",
+    "unknown_accuracy": "accuracy on unknown words",
     "ece": "calibration error (ECE)",
     "accuracy_25": "accuracy after a quarter",
     "accuracy_50": "accuracy after a half",
@@ -24,7 +26,8 @@ MEANINGS = {
     "early_accuracy": "accuracy of early decisions",
     "early_share": "share seen for them",
 }
-SHARES = ("accuracy", "macro_f1", "micro_f1", "f1", "precision", "recall", "ece", "early_accuracy")
+SHARES = ("accuracy", "macro_f1", "micro_f1", "f1", "precision", "recall", "ece", "early_accuracy", "unknown_accuracy")
+F1_OF = "f1_"  # before the type of an entity, in a metric's key
 CALIBRATION_BINS = 15
 
 
@@ -39,6 +42,8 @@ def metric_words(name: str, unit: str) -> str:
         As "nats a token".
     """
     one = unit if unit == "series" else unit.removesuffix("s")
+    if name.startswith(F1_OF):
+        return f"F1 of {name.removeprefix(F1_OF)}"
     return f"nats a {one}" if name == "nats" else MEANINGS.get(name, name.replace("_", " "))
 
 
@@ -96,7 +101,7 @@ def _exponential(nats: float) -> float:
 
 def format_metric(name: str, value: float) -> str:
     """Write a metric as a table shows it: a share in percent, others to four places while they are small."""
-    if name.endswith("_share") or name.startswith("accuracy_") or name in SHARES:
+    if name.endswith("_share") or name.startswith(("accuracy_", F1_OF)) or name in SHARES:
         return f"{value:.2%}"
     return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}" if value < 1e6 else f"{value:.3g}"
 
@@ -178,6 +183,37 @@ def f1_scores(chosen: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         "micro_f1": float(2 * right.sum() / total) if total else 0.0,
         "macro_f1": float(each.mean()) if total else 0.0,
     }
+
+
+def span_metrics(found: Mapping[str, int], expected: Mapping[str, int], right: Mapping[str, int]) -> dict[str, float]:
+    """Measure entities, each right only if its type and both its ends are (Tjong Kim Sang and De Meulder 2003).
+
+    Args:
+        found: How many of each type were found.
+        expected: How many there are.
+        right: How many were found and are there.
+
+    Returns:
+        f1, precision and recall of all, then f1_TYPE in the order of the types' names; 0 where nothing is right.
+
+    Example:
+        >>> span_metrics({"PER": 2}, {"PER": 1, "LOC": 1}, {"PER": 1})["f1"]
+        0.5
+    """
+    total_found, total_expected, total_right = (sum(part.values()) for part in (found, expected, right))
+    return {
+        "f1": _share(2 * total_right, total_found + total_expected),
+        "precision": _share(total_right, total_found),
+        "recall": _share(total_right, total_expected),
+        **{
+            f"{F1_OF}{name}": _share(2 * right.get(name, 0), found.get(name, 0) + expected.get(name, 0))
+            for name in sorted({*found, *expected})
+        },
+    }
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
 
 
 def calibration_error(confidences: np.ndarray, correct: np.ndarray) -> float:

@@ -42,6 +42,7 @@ __all__ = [
     "Vocabulary",
     "build_vocabulary",
     "character_counts",
+    "inside_word",
     "is_tokenised",
     "load",
     "save",
@@ -345,10 +346,16 @@ def _with_new(known: Sequence[str], counts: Mapping[str, int], *, size: int | No
 
 
 @cache
-def _punctuation_pattern() -> re.Pattern[str]:
-    """Match a line end, <unk>, a word with what may stand inside it, or one mark (Unicode categories P and S)."""
+def inside_word() -> str:
+    """Return the class of characters that words are made of, for a pattern: neither space nor mark nor symbol."""
     first_plane = "".join(
         character for character in map(chr, range(0x10000)) if unicodedata.category(character)[0] in "PS"
     )
-    inside = rf"[^\s{re.escape(first_plane)}\U0001f000-\U0001faff]"  # the second range holds the emoji
+    return rf"[^\s{re.escape(first_plane)}\U0001f000-\U0001faff]"  # the second range holds the emoji
+
+
+@cache
+def _punctuation_pattern() -> re.Pattern[str]:
+    """Match a line end, <unk>, a word with what may stand inside it, or one mark (Unicode categories P and S)."""
+    inside = inside_word()
     return re.compile(rf"\n|<unk>|{inside}+(?:['’\-]{inside}+|(?<=[0-9])[.,](?=[0-9]){inside}+)*|\S")

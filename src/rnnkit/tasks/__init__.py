@@ -4,11 +4,14 @@ from rnnkit.errors import ConfigError
 from rnnkit.tasks.base import Task
 from rnnkit.tasks.language_model import LanguageModel
 from rnnkit.tasks.series_classification import SeriesClassification
+from rnnkit.tasks.tagging import Tagging
 from rnnkit.tasks.text_classification import TextClassification
 
-__all__ = ["TASKS", "LanguageModel", "SeriesClassification", "Task", "TextClassification", "find_task"]
+__all__ = ["TASKS", "LanguageModel", "SeriesClassification", "Tagging", "Task", "TextClassification", "find_task"]
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (LanguageModel, TextClassification, SeriesClassification)}
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (LanguageModel, TextClassification, SeriesClassification, Tagging)
+}
 
 
 def find_task(name: str) -> type[Task]:

@@ -7,6 +7,7 @@ from rnnkit.errors import ConfigError
 SAMPLES = {
     "shakespeare": "language_model/shakespeare.txt",
     "strokes": "series_classification/strokes.jsonl",
+    "entities": "tagging/entities.conll",
     "reviews": "text_classification/reviews.csv",
 }
 

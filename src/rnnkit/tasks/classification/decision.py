@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -12,9 +11,9 @@ import numpy as np
 
 from rnnkit.errors import CheckpointError
 from rnnkit.metrics import classification_metrics, multi_label_metrics
+from rnnkit.tasks.temperature import search_temperature
 
-LARGEST_LOG_TEMPERATURE = 3.0
-SEARCH_STEPS = 40  # of the golden section: the temperature is then exact to 1e-7
+TOLERANCE = 1e-7  # on the logarithm of the temperature
 
 
 @dataclass(frozen=True)
@@ -100,21 +99,13 @@ def best_temperature(scores: np.ndarray, targets: np.ndarray) -> tuple[float, fl
         The temperature, and the nats a sequence there, none supposed.
     """
     doubt = 1 / (len(targets) + 2)
-    ratio = (math.sqrt(5) - 1) / 2
-    low, high = -LARGEST_LOG_TEMPERATURE, LARGEST_LOG_TEMPERATURE
-    for _ in range(SEARCH_STEPS):
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if _nats(scores, targets, left, doubt=doubt) <= _nats(scores, targets, right, doubt=doubt):
-            high = right
-        else:
-            low = left
-    middle = (low + high) / 2
-    return math.exp(middle), _nats(scores, targets, middle)
+    temperature = search_temperature(lambda one: _nats(scores, targets, one, doubt=doubt), tolerance=TOLERANCE)
+    return temperature, _nats(scores, targets, temperature)
 
 
-def _nats(scores: np.ndarray, targets: np.ndarray, log_temperature: float, *, doubt: float = 0.0) -> float:
+def _nats(scores: np.ndarray, targets: np.ndarray, temperature: float, *, doubt: float = 0.0) -> float:
     """Return the nats a sequence where each target is wrong with the probability `doubt`."""
-    scaled = scores.astype(np.float64) * math.exp(-log_temperature)
+    scaled = scores.astype(np.float64) / temperature
     if targets.ndim == 2:
         wrong = np.logaddexp(0, np.where(targets, scaled, -scaled))
         given = np.logaddexp(0, np.where(targets, -scaled, scaled))

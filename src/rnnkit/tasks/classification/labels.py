@@ -165,7 +165,7 @@ E = TypeVar("E", bound=Example)
 
 
 def split_examples(
-    examples: Sequence[E], keys: Sequence[bytes], *, valid_share: float, unit: str
+    examples: Sequence[E], keys: Sequence[bytes], *, valid_share: float, unit: str, by_label: bool = True
 ) -> tuple[tuple[E, ...], tuple[E, ...], str]:
     """Keep a share of every label for validation, as `divide` chooses it.
 
@@ -174,6 +174,7 @@ def split_examples(
         keys: Content of each.
         valid_share: In (0, 1).
         unit: What an example is called, in the plural.
+        by_label: Whether to keep that share of each label's examples, or of all.
 
     Returns:
         Training examples, validation examples, and the rule in words.
@@ -181,11 +182,12 @@ def split_examples(
     Raises:
         DataError: If there are too few.
     """
-    chosen = divide(keys, [one.labels for one in examples], valid_share=valid_share)
+    chosen = divide(keys, [one.labels if by_label else () for one in examples], valid_share=valid_share)
     train, valid = (tuple(compress(examples, side)) for side in (~chosen, chosen))
     if not valid:
         raise DataError(
             f"{examples[0].source}: {len(train)} {unit} are too few to keep some for validation; "
-            "expected two different ones of a label, or a file given with --valid."
+            f"expected two different ones{' of a label' if by_label else ''}, or a file given with --valid."
         )
-    return train, valid, f"{valid_share:.0%} of each label's {unit}, {len(valid):,} in all, are kept for validation"
+    of_all = f"each label's {unit}" if by_label else f"the {unit}"
+    return train, valid, f"{valid_share:.0%} of {of_all}, {len(valid):,} in all, are kept for validation"

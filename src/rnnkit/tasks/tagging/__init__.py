@@ -1,0 +1,17 @@
+"""Tagging: a tag for every word, as named entities or parts of speech."""
+
+from rnnkit.tasks.tagging.config import TaggingConfig
+from rnnkit.tasks.tagging.results import Entity, Reading, TagEvent, TaggedText, TaggedWord
+from rnnkit.tasks.tagging.stream import TagStream
+from rnnkit.tasks.tagging.task import Tagging
+
+__all__ = [
+    "Entity",
+    "Reading",
+    "TagEvent",
+    "TagStream",
+    "TaggedText",
+    "TaggedWord",
+    "Tagging",
+    "TaggingConfig",
+]
