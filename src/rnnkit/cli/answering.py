@@ -15,12 +15,14 @@ from rich.markup import escape
 from rnnkit.checkpoint import load
 from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, arriving_text, given_inputs
 from rnnkit.cli.output import bar, print_json, print_rows
+from rnnkit.data.schemes import OUTSIDE
 from rnnkit.errors import ConfigError
 from rnnkit.streaming import Stream
-from rnnkit.tasks import LanguageModel, SeriesClassification, Task, TextClassification
+from rnnkit.tasks import LanguageModel, SeriesClassification, Tagging, Task, TextClassification
 from rnnkit.tasks.language_model import TextScore, TokenEvent
 from rnnkit.tasks.series_classification import SeriesLabel, StepEvent
 from rnnkit.tasks.series_classification.stream import parse_points
+from rnnkit.tasks.tagging import TagEvent, TaggedText
 from rnnkit.tasks.text_classification import ScoreEvent, TextLabel
 from rnnkit.training.machine import choose_device
 
@@ -51,7 +53,7 @@ def predict(
     common: Common = AS_TABLES,
     machine: Machine = ANY_MACHINE,
 ) -> None:
-    """Answer a text, or everything in a file: score it token by token, or label it.
+    """Answer a text, or everything in a file: score it token by token, label it, or tag its words.
 
     Args:
         model: A run or model folder.
@@ -80,6 +82,8 @@ def predict(
             _show_series(results, early=early)
         elif isinstance(task, TextClassification):
             _show_labels(results, typed)
+        elif isinstance(task, Tagging):
+            _show_tags(results, typed)
         else:
             _show_scores(results)
 
@@ -89,6 +93,8 @@ def _answers(task: Task, inputs: Sequence[Any], typed: bool, candidates: int) ->
         some = inputs[first : first + MANY_INPUTS]
         if isinstance(task, (TextClassification, SeriesClassification)):
             yield task.predict(some, candidates=candidates, running=None if typed else False)
+        elif isinstance(task, Tagging):
+            yield task.predict(some, candidates=candidates if typed else 1)
         else:
             yield task.predict(some, candidates=candidates)
 
@@ -133,6 +139,44 @@ def _show_labels(results: Sequence[TextLabel], typed: bool) -> None:
         print(f"{result.unknown} of its tokens are not in the vocabulary, read as <unk>")
 
 
+def _show_tags(results: Sequence[TaggedText], typed: bool) -> None:
+    """Print the words, entities and other readings of one text, or each of many texts with its tags in it."""
+    if not typed:
+        for one in results:
+            print(_with_entities(one) if one.entities else _with_tags(one))
+        return
+    (result,) = results
+    rows = [
+        (escape(word.text), escape(word.tag), f"{word.probability:.1%}", bar(word.probability))
+        for word in result.words[:MOST_ROWS]
+    ]
+    print_rows(f"words: {len(result.words):,}", ("word", "tag", "probability", ""), rows, left=("tag",))
+    _say_more(len(result.words))
+    if result.entities:
+        found = [
+            (escape(one.text), escape(one.label), f"{one.probability:.1%}", f"{one.start}-{one.end}")
+            for one in result.entities
+        ]
+        print_rows(f"entities: {len(found):,}", ("text", "label", "probability", "characters"), found, left=("label",))
+    for reading in result.readings:
+        print(f"{reading.probability:6.1%}  {' '.join(reading.tags)}")
+
+
+def _with_entities(one: TaggedText) -> str:
+    """Write a text with brackets around its entities."""
+    parts, place = [], 0
+    for entity in one.entities:
+        parts += [one.text[place : entity.start], f"[{entity.text} | {entity.label}]"]
+        place = entity.end
+    return "".join([*parts, one.text[place:]])
+
+
+def _with_tags(one: TaggedText) -> str:
+    """Write each word of a text with its tag, where tags stand for themselves; else the text, which has no entity."""
+    outside = all(word.tag == OUTSIDE for word in one.words)
+    return one.text if outside else " ".join(f"{word.text}/{word.tag}" for word in one.words)
+
+
 def _show_series(results: Sequence[SeriesLabel], *, early: bool) -> None:
     """Print a line for each series, and when its answer was safe to give."""
     rows = [
@@ -174,7 +218,7 @@ def stream(
     common: Common = AS_TABLES,
     machine: Machine = ANY_MACHINE,
 ) -> None:
-    """Follow standard input live: for each token its surprise and what is likely next, or the label so far.
+    """Follow standard input live: for each token its surprise and what is likely next, the label so far, or its tag.
 
     Of series a line is a point, as [0.1, 0.2], or a list of points; an empty line ends a series.
 
@@ -225,7 +269,10 @@ def _show_events(events: Sequence[Any], common: Common) -> None:
             print(_event_line(event), flush=True)
 
 
-def _event_line(event: TokenEvent | ScoreEvent | StepEvent) -> str:
+def _event_line(event: TokenEvent | ScoreEvent | StepEvent | TagEvent) -> str:
+    if isinstance(event, TagEvent):
+        found = f"  => {event.entity}" if event.entity else ""
+        return f"{event.text}\t{event.tag}\t{event.probability:6.1%}  {bar(event.probability)}{found}"
     if isinstance(event, StepEvent):
         fired = f"  => {event.label}" if event.fired else ""
         return f"{event.step}\t{event.label}\t{event.probability:6.1%}  {bar(event.probability)}{fired}"

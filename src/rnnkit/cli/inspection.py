@@ -16,7 +16,17 @@ from rnnkit.cli.output import print_json, print_pairs
 from rnnkit.data.examples import Columns, LabelledTexts, read_labelled_texts
 from rnnkit.data.readers import read_text
 from rnnkit.data.series import SeriesColumns, SeriesSet, read_series
-from rnnkit.inspection import Item, LabelInspection, TextInspection, inspect_labels, inspect_text
+from rnnkit.data.tagged import TagColumns, read_tagged
+from rnnkit.inspection import (
+    Item,
+    LabelInspection,
+    TextInspection,
+    inspect_labels,
+    inspect_text,
+    scheme_of,
+    tag_items,
+    tag_notes,
+)
 
 app = App(name="inspect", help="Say what is in your files before training.", help_format="plaintext")
 
@@ -106,6 +116,44 @@ def series_classification(
         bad=[row for part in parts.values() for row in part.bad],
     )
     _show("series-classification", data, found, common)
+
+
+@app.command(name=("tagging", "ner"))
+def tagging(
+    data: list[Path],
+    /,
+    *,
+    valid: list[Path] | None = None,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    common: Common = AS_TABLES,
+) -> None:
+    """Say what is in tagged sentences: scheme, entities, ambiguous and unseen words, copies, what splits share.
+
+    Args:
+        data: Files or folders to train on.
+        valid: Files to validate on.
+        text_column: Number (from 1) of the words' column, or JSON key of the text.
+        label_column: Number (from 1) or CoNLL-U name of the tags' column, or JSON key of spans.
+        common: How to report.
+    """
+    columns = TagColumns(text_column, label_column)
+    parts = {"training": read_tagged(data, columns)}
+    if valid:
+        parts["validation"] = read_tagged(valid, columns)
+    examples = {name: part.examples for name, part in parts.items()}
+    scheme = scheme_of([one for some in examples.values() for one in some])
+    found = inspect_labels(
+        {name: tag_items(some, scheme.scheme) for name, some in examples.items()},
+        unit="words",
+        of_all_labels=True,
+        notes=[
+            *(note for part in parts.values() for note in part.notes),
+            *tag_notes(examples["training"], examples.get("validation", ()), scheme),
+        ],
+        bad=[row for part in parts.values() for row in part.bad],
+    )
+    _show("tagging", data, found, common)
 
 
 def _series_items(series: SeriesSet) -> list[Item]:

@@ -1,6 +1,16 @@
 """The data doctor: what a user's files hold, what is wrong with them, and what to do before training."""
 
 from rnnkit.inspection.labels import Item, LabelInspection, inspect_labels
+from rnnkit.inspection.tags import scheme_of, tag_items, tag_notes
 from rnnkit.inspection.text import TextInspection, inspect_text
 
-__all__ = ["Item", "LabelInspection", "TextInspection", "inspect_labels", "inspect_text"]
+__all__ = [
+    "Item",
+    "LabelInspection",
+    "TextInspection",
+    "inspect_labels",
+    "inspect_text",
+    "scheme_of",
+    "tag_items",
+    "tag_notes",
+]

@@ -41,6 +41,7 @@ class LabelInspection:
 
     Attributes:
         sizes: Examples of each part ("training", "validation").
+        totals: Of each part, what the labels' shares are shares of.
         labels: Label to its count in each part.
         lengths: Percentile to length, of all parts.
         longest: Length of the longest.
@@ -58,6 +59,7 @@ class LabelInspection:
     """
 
     sizes: dict[str, int]
+    totals: dict[str, int]
     labels: dict[str, dict[str, int]]
     lengths: dict[int, int]
     longest: int
@@ -100,8 +102,8 @@ class LabelInspection:
 
     def _balance(self, counts: Mapping[str, int]) -> str:
         return ", ".join(
-            f"{counts.get(part, 0):,} ({counts.get(part, 0) / max(size, 1):.1%}) in {part}"
-            for part, size in self.sizes.items()
+            f"{counts.get(part, 0):,} ({counts.get(part, 0) / max(total, 1):.1%}) in {part}"
+            for part, total in self.totals.items()
         )
 
 
@@ -109,6 +111,7 @@ def inspect_labels(
     parts: Mapping[str, Sequence[Item]],
     *,
     unit: str,
+    of_all_labels: bool = False,
     notes: Sequence[str] = (),
     bad: Sequence[tuple[str, int, str]] = (),
 ) -> LabelInspection:
@@ -117,6 +120,7 @@ def inspect_labels(
     Args:
         parts: "training", and "validation" where there is some.
         unit: What a length counts, in the plural.
+        of_all_labels: Whether the shares of labels are of all that are given, not of the examples.
         notes: What reading the files said.
         bad: File, line and reason of each row left out.
 
@@ -136,9 +140,11 @@ def inspect_labels(
     conflicts = _conflicts(everything)
     leaks = _leaks(parts.get("training", ()), parts.get("validation", ()))
     percentiles = np.percentile(lengths, PERCENTILES).astype(int).tolist()
-    found = {"copied": len(copied), "conflicts": len(conflicts), "leaked": len(leaks), "bad": len(bad)}
+    findings = {"copied": len(copied), "conflicts": len(conflicts), "leaked": len(leaks), "bad": len(bad)}
+    sizes = {part: len(items) for part, items in parts.items()}
     return LabelInspection(
-        sizes={part: len(items) for part, items in parts.items()},
+        sizes=sizes,
+        totals={part: found.total() for part, found in counts.items()} if of_all_labels else sizes,
         labels=labels,
         lengths=dict(zip(PERCENTILES, percentiles, strict=True)),
         longest=longest.length,
@@ -151,8 +157,8 @@ def inspect_labels(
         leaked=len(leaks),
         bad=[(f"{file}:{line}", reason) for file, line, reason in bad[:EXAMPLES]],
         notes=list(notes),
-        warnings=[*_label_warnings(labels), *_warnings(found, longest, percentiles[0], unit)],
-        recommendations=_recommendations(labels, found),
+        warnings=[*_label_warnings(labels), *_warnings(findings, longest, percentiles[0], unit)],
+        recommendations=_recommendations(labels, findings),
     )
 
 
