@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnnkit.data.ragged import in_batches
 from rnnkit.data.schemes import Span
@@ -82,7 +82,7 @@ def _lines(given: str | Sequence[str], text: str, rules: WordRules) -> Iterator[
 def _tag(task: Tagging, lines: Sequence[Line], readings: int) -> None:
     inputs, words, lengths = batch_of([line.words for line in lines], task)
     with torch.inference_mode():
-        scores = task.network(inputs, words, lengths).float()
+        scores = task.network(inputs, words, lengths, _context(task, lines, inputs)).float()
         decoded = task.decode(scores, lengths)
         chain, scores = task.chain, scores / task.temperature
         found = messages(chain, scores, lengths)
@@ -98,6 +98,14 @@ def _tag(task: Tagging, lines: Sequence[Line], readings: int) -> None:
                 sure = span_probability(chain, found, row, span, numbers[span.first : span.end])
                 line.entities.append(_entity(line, span, sure))
             line.readings = listed[row] if listed else []
+
+
+def _context(task: Tagging, lines: Sequence[Line], inputs: Tensor) -> Tensor | None:
+    """Read sentences with the model's language model, if it has one: (batch, time, size)."""
+    if task.network.reader is None:
+        return None
+    parts = [torch.from_numpy(part) for part in task.network.reader.read([line.words for line in lines])]
+    return nn.utils.rnn.pad_sequence(parts, batch_first=True).to(inputs.device)
 
 
 def batch_of(sentences: Sequence[Sequence[str]], task: Tagging) -> tuple[Tensor, WordBatch, Tensor]:

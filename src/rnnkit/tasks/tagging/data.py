@@ -27,6 +27,8 @@ class TagBatch(NamedTuple):
     """(batch,)"""
     targets: Tensor
     """(batch, time) tag numbers, MISSING where training has not seen the tag."""
+    context: Tensor | None
+    """(batch, time, size) of a language model after each word, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,19 @@ class TagData:
         table: What the network sees of them: number, length, features, then characters.
         tokens: Sentences of places in `words`.
         targets: (tokens,) int16 tag numbers.
+        context: (tokens, size) float16 of a language model after each word, where there is one; may be memory-mapped.
     """
 
     words: Ragged
     table: Ragged
     tokens: Ragged
     targets: np.ndarray
+    context: np.ndarray | None
 
     @classmethod
-    def encode(cls, features: WordFeatures, sentences: Sequence[Sequence[str]], targets: np.ndarray) -> Self:
+    def encode(
+        cls, features: WordFeatures, sentences: Sequence[Sequence[str]], targets: np.ndarray, context: np.ndarray | None
+    ) -> Self:
         """Encode sentences of words."""
         numbers: dict[str, int] = {}
         tokens = [
@@ -64,6 +70,7 @@ class TagData:
             Ragged.join(rows, like=empty),
             Ragged.join(tokens, like=empty),
             targets,
+            context,
         )
 
     def __len__(self) -> int:
@@ -108,7 +115,16 @@ class TagData:
         words = unpack_words(self.table.padded(distinct)[0])
         parts = (torch.from_numpy(part).to(device) for part in (inputs.reshape(rows.shape), lengths, targets))
         places, sizes, numbers = parts
-        return TagBatch(places, WordBatch(*(part.to(device) for part in words)), sizes, numbers)
+        context = None if self.context is None else self._context(self.context, indices, rows.shape[1]).to(device)
+        return TagBatch(places, WordBatch(*(part.to(device) for part in words)), sizes, numbers, context)
+
+    def _context(self, context: np.ndarray, indices: np.ndarray, time: int) -> Tensor:
+        """Lay out what the language model says of some sentences."""
+        padded = np.zeros((len(indices), time, context.shape[1]), dtype=np.float32)
+        for row, index in zip(padded, indices.tolist(), strict=True):
+            end, length = self.tokens.ends[index], len(self.tokens[index])
+            row[:length] = context[end - length : end]
+        return torch.from_numpy(padded)
 
     def save(self, folder: Path) -> None:
         """Write the arrays into a folder."""
@@ -116,12 +132,16 @@ class TagData:
         for name in ("words", "table", "tokens"):
             getattr(self, name).save(folder, name)
         np.save(folder / "targets.npy", self.targets)
+        if self.context is not None:
+            np.save(folder / "context.npy", self.context)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; long arrays stay on disk until they are used."""
         words, table, tokens = (Ragged.load(folder, name) for name in ("words", "table", "tokens"))
-        return cls(words, table, tokens, load_array(folder / "targets.npy"))
+        context = folder / "context.npy"
+        said = load_array(context, mmap=True) if context.is_file() else None
+        return cls(words, table, tokens, load_array(folder / "targets.npy"), said)
 
 
 def unpack_words(rows: np.ndarray) -> WordBatch:

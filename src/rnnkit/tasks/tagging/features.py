@@ -76,13 +76,24 @@ class WordFeatures:
             counts[normalise(word)] += count
         known = [word for word, count in counts.most_common() if count >= minimum_count][:size]
         held = set(known)
-        further = list(dict.fromkeys(word for word in more if word not in held))
+        further = list(dict.fromkeys(word for word in map(normalise, more) if word not in held))
         further = further if size is None else further[: size - len(known)]
         characters = Counter(character for word in exact for character in word)
         found = Counter(feature for word in exact for feature in word_features(word))
         features = [feature for feature, count in found.most_common() if count >= LEAST_FEATURE]
         order = sorted(characters, key=lambda one: (-characters[one], one))
         return cls((*known, *further), tuple(counts[word] for word in known), "".join(order), tuple(features))
+
+    def joined(self, other: WordFeatures) -> Self:
+        """Add what another tagger knows; its words count as often as they did there."""
+        more = dict(zip(other.words, other.counts, strict=False))
+        counts = [count + more.get(word, 0) for word, count in zip(self.words, self.counts, strict=False)]
+        held = set(self.words)
+        new = [word for word in other.words if word not in held]
+        counts += [0] * (len(self.words) - len(counts)) + [more.get(word, 0) for word in new]
+        characters = "".join(dict.fromkeys(self.characters + other.characters))
+        features = tuple(dict.fromkeys((*self.features, *other.features)))
+        return type(self)((*self.words, *new), tuple(counts), characters, features)
 
     @cached_property
     def _numbers(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:

@@ -12,6 +12,7 @@ from rnnkit.layers import LAYERS, LockedDropout, Pooling, Stack
 from rnnkit.sequences import valid_mask, zero_padding
 from rnnkit.tasks.tagging.config import TaggingConfig
 from rnnkit.tasks.tagging.features import FEATURES, FIRST_CHARACTER, UNKNOWN, WordBatch, WordFeatures
+from rnnkit.tasks.tagging.reader import LanguageReader
 
 CHARACTER_WIDTH = 3  # of the convolution
 BEFORE = AFTER = 2  # neighbours whose features score a word's tag directly
@@ -104,15 +105,19 @@ class TaggerNetwork(nn.Module):
     Args:
         words: What training has seen.
         chain: Of the tags.
-        num_tags: How many.
         config: Sizes and dropouts.
+        reader: A language model that reads along, if there is one.
     """
 
-    def __init__(self, words: WordFeatures, chain: LinearChain, num_tags: int, config: TaggingConfig) -> None:
+    def __init__(
+        self, words: WordFeatures, chain: LinearChain, config: TaggingConfig, reader: LanguageReader | None
+    ) -> None:
         super().__init__()
-        self.front = WordFront(words, config)
+        num_tags = len(chain.allowed_start)
+        self.front, self.reader = WordFront(words, config), reader
         self.input_dropout = LockedDropout(config.input_dropout)
-        self.stack = config.make_stack(self.front.output_size, bidirectional=config.bidirectional)
+        size = self.front.output_size + (reader.output_size if reader else 0)
+        self.stack = config.make_stack(size, bidirectional=config.bidirectional)
         self.dropout = LockedDropout(config.dropout)
         self.output = nn.Linear(self.stack.output_size, num_tags)
         nn.init.zeros_(self.output.bias)
@@ -129,21 +134,26 @@ class TaggerNetwork(nn.Module):
         """Whether every word's scores need nothing that follows."""
         return self.stack.streamable
 
-    def forward(self, inputs: Tensor, words: WordBatch, lengths: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, words: WordBatch, lengths: Tensor, context: Tensor | None = None) -> Tensor:
         """Score the tags of sentences.
 
         Args:
             inputs: (batch, time) places in `words`.
             words: The distinct words of the sentences.
             lengths: (batch,).
+            context: (batch, time, size) of the language model after each word, where there is one.
 
         Returns:
             (batch, time, tags), of no meaning past each length.
         """
-        vectors = self.front(words)[inputs]
+        vectors = self._vectors(inputs, words, context)
         outputs, _ = self.stack(self.input_dropout(vectors), lengths=lengths)
         scores = self.output(self.dropout(outputs))
         return scores if self.direct is None else scores + self.direct(inputs, words, lengths)[0]
+
+    def _vectors(self, inputs: Tensor, words: WordBatch, context: Tensor | None) -> Tensor:
+        vectors = self.front(words)[inputs]
+        return vectors if context is None else torch.cat([vectors, context.to(vectors.dtype)], dim=2)
 
     # Live
 
@@ -156,19 +166,22 @@ class TaggerNetwork(nn.Module):
         """Return the state before a sentence: (batch, ...) for each of `state_names`."""
         return (*self.stack.initial_state(batch), *((self.direct.initial_state(batch),) if self.direct else ()))
 
-    def running(self, inputs: Tensor, words: WordBatch, state: State) -> tuple[Tensor, State]:
+    def running(
+        self, inputs: Tensor, words: WordBatch, state: State, context: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Score the next words of sentences, going on from `state`.
 
         Args:
             inputs: (batch, time) places in `words`, all of them valid.
             words: The distinct words.
             state: As returned by the previous call or `initial_state`.
+            context: (batch, time, size) of the language model after each word, where there is one.
 
         Returns:
             (batch, time, tags), and the state after the last word.
         """
         count = len(self.stack.state_names)
-        outputs, after = self.stack(self.front(words)[inputs], state[:count])
+        outputs, after = self.stack(self._vectors(inputs, words, context), state[:count])
         scores = self.output(outputs)
         if self.direct is None:
             return scores, after

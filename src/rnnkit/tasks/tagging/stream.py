@@ -45,7 +45,10 @@ class TagStream(Stream):
         self._begin_sentence()
 
     def _begin_sentence(self) -> None:
-        self._state: State = self.model.network.initial_state(1)
+        network = self.model.network
+        self._state: State = network.initial_state(1)
+        self._reading: State = network.reader.initial_state(1) if network.reader else ()
+        self._first = True  # no word of the sentence has been read
         self.decoder.reset()
         self._words: list[tuple[str, int, int]] = []  # read, and their tags not final
         self._before: int | None = None  # the tag that became final last
@@ -91,8 +94,12 @@ class TagStream(Stream):
             return []
         words = [line[start:end] for start, end in places]
         inputs, batch, _ = batch_of([words], self.model)
+        reader, context = self.model.network.reader, None
         with torch.inference_mode():
-            scores, self._state = self.model.network.running(inputs, batch, self._state)
+            if reader is not None:
+                context, self._reading = reader.running(words, self._reading, first=self._first)
+            scores, self._state = self.model.network.running(inputs, batch, self._state, context)
+        self._first = False
         rows = (scores[0].float() / self.model.temperature).cpu().numpy()
         events = []
         for row, word, (start, end) in zip(rows, words, places, strict=True):
@@ -122,14 +129,14 @@ class TagStream(Stream):
     def tensors(self) -> dict[str, Tensor]:
         """Return the state by name."""
         parts = dict(zip(self.model.network.state_names, self._state, strict=True))
-        # -inf marks paths that are ruled out, and a state with one in it would be refused as damaged
+        parts |= {f"reader.{place}": part for place, part in enumerate(self._reading)}
         arrays = {name: torch.from_numpy(array.copy()) for name, array in self.decoder.arrays().items()}
         return parts | {f"decoder.{name}": tensor for name, tensor in arrays.items()}
 
     def state(self) -> bytes:
         """Return all that `restore` needs."""
         facts: dict[str, Any] = {"pending": self._pending, "place": self._place, "finished": self._finished}
-        facts |= {WAITING: self._words, "before": self._before, "entity": self._entity}
+        facts |= {WAITING: self._words, "before": self._before, "entity": self._entity, "first": self._first}
         return pack_state(self.tensors(), {"model": self.fingerprint, "facts": json.dumps(facts)})
 
     def restore(self, state: bytes) -> None:
@@ -143,17 +150,19 @@ class TagStream(Stream):
             facts = json.loads(packed["facts"])
             words = [(str(text), int(start), int(end)) for text, start, end in facts[WAITING]]
             pending, place, finished = str(facts["pending"]), int(facts["place"]), bool(facts["finished"])
-            before, entity = None if facts["before"] is None else int(facts["before"]), int(facts["entity"])
+            first, before = bool(facts["first"]), facts["before"]
+            before, entity = None if before is None else int(before), int(facts["entity"])
         except (KeyError, ValueError, TypeError) as error:
             raise StreamError(
                 f"the facts of the stream's state cannot be read ({error!r}): reset the stream"
             ) from error
         self._take(tensors)
         self._words, self._pending, self._place = words, pending, place
-        self._finished, self._before, self._entity = finished, before, entity
+        self._finished, self._before, self._entity, self._first = finished, before, entity, first
 
     def _take(self, tensors: Mapping[str, Tensor]) -> None:
         self._state = tuple(tensors[name] for name in self.model.network.state_names)
+        self._reading = tuple(tensors[f"reader.{place}"] for place in range(len(self._reading)))
         prefix = "decoder."
         self.decoder.take(
             {name.removeprefix(prefix): tensors[name].cpu().numpy() for name in tensors if name.startswith(prefix)}

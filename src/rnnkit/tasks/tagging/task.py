@@ -23,12 +23,13 @@ from rnnkit.kernels import State
 from rnnkit.metrics import calibration_error
 from rnnkit.tasks.base import Loss, Task
 from rnnkit.tasks.classification.labels import split_examples
-from rnnkit.tasks.tagging import answering
+from rnnkit.tasks.tagging import answering, beginning
 from rnnkit.tasks.tagging.config import TaggingConfig
 from rnnkit.tasks.tagging.data import TagBatch, TagData
 from rnnkit.tasks.tagging.decoding import Decoded, decode_live, decode_whole
 from rnnkit.tasks.tagging.features import WordFeatures
 from rnnkit.tasks.tagging.network import TaggerNetwork
+from rnnkit.tasks.tagging.reader import LanguageReader
 from rnnkit.tasks.tagging.results import TaggedText
 from rnnkit.tasks.tagging.scoring import confusion, tag_metrics
 from rnnkit.tasks.tagging.stream import TagStream
@@ -63,6 +64,7 @@ class Tagging(Task):
         words: What training has seen of words.
         tags: Of the training sentences.
         rules: How a raw text is split into words.
+        reader: A language model that reads along, if there is one.
         temperature: Scores are divided by it; chosen once training is over.
         notes: What was noticed in the training files.
     """
@@ -73,6 +75,7 @@ class Tagging(Task):
     objective: ClassVar[str] = "nats"
     baseline_name: ClassVar[str] = "most frequent tag"
     unit: ClassVar[str] = "words"
+    starts_from: ClassVar[tuple[str, ...]] = ("language-model",)
     training_defaults: ClassVar[Mapping[str, Any]] = {"learning_rate": 0.003, "batch_size": 16, "validations": 20}
     uses: ClassVar[tuple[str, ...]] = ("evaluate {model} FILE", "predict {model} TEXT", "predict {model} FILE")
 
@@ -86,12 +89,13 @@ class Tagging(Task):
         tags: TagSet,
         rules: WordRules,
         *,
+        reader: LanguageReader | None = None,
         temperature: float = 1.0,
         notes: Sequence[str] = (),
     ) -> None:
         self.config, self.words, self.tags, self.rules = config, words, tags, rules
         self.temperature, self._notes = temperature, tuple(notes)
-        self.network = TaggerNetwork(words, tags.make_chain(learnt=config.decoder == "crf"), len(tags), config)
+        self.network = TaggerNetwork(words, tags.make_chain(learnt=config.decoder == "crf"), config, reader)
 
     @property
     def device(self) -> torch.device:
@@ -121,10 +125,18 @@ class Tagging(Task):
 
     @classmethod
     def prepare(cls, examples: TaggedSentences, config: TaggingConfig, *, start: Any = None) -> Self:
-        """Learn words and tags from the training sentences and draw a network."""
+        """Learn words and tags from the training sentences and draw a network, or go on from a trained model's."""
         tags, notes = TagSet.learn(examples.examples, scheme=config.scheme)
-        words = WordFeatures.learn(_words(examples), minimum_count=config.minimum_count, size=config.vocabulary_size)
-        return cls(config, words, tags, WordRules.learn(_words(examples)), notes=(*examples.notes, *notes))
+        words = beginning.learn_words(_words(examples), config, start=start)
+        rules, reader = WordRules.learn(_words(examples)), beginning.choose_reader(start)
+        task = cls(config, words, tags, rules, reader=reader, notes=(*examples.notes, *notes))
+        beginning.begin(task, start)
+        return task
+
+    @classmethod
+    def config_from(cls, start: Task) -> TaggingConfig:
+        """Return the options of a tagger that goes on from another one, or begins with a language model."""
+        return beginning.config_from(start)
 
     def notes(self) -> list[str]:
         """Say what was noticed in the files, how many words are known, and how often each tag occurs."""
@@ -137,10 +149,17 @@ class Tagging(Task):
     def encode(self, examples: TaggedSentences, folder: Path | None = None) -> TagData:
         """Turn words and tags into numbers."""
         targets = self.tags.encode(examples.examples)
-        data = TagData.encode(self.words, [one.words for one in examples.examples], targets)
+        sentences = [one.words for one in examples.examples]
+        data = TagData.encode(self.words, sentences, targets, self.context(sentences))
         if folder is not None:
             data.save(folder)
         return data
+
+    def context(self, sentences: Sequence[Sequence[str]]) -> np.ndarray | None:
+        """Read sentences with the language model, if there is one: (words of all sentences, size) float16."""
+        if self.network.reader is None:
+            return None
+        return np.concatenate([part.astype(np.float16) for part in self.network.reader.read(sentences)])
 
     @classmethod
     def load_data(cls, folder: Path) -> TagData:
@@ -162,7 +181,7 @@ class Tagging(Task):
 
     def loss(self, batch: TagBatch, carry: State | None = None, *, label_smoothing: float = 0.0) -> Loss:
         """Compare the scores of all words with their tags, as one path a sentence."""
-        scores = self.network(batch.inputs, batch.words, batch.lengths)
+        scores = self.network(batch.inputs, batch.words, batch.lengths, batch.context)
         if self.config.class_weights == "balanced":
             costs = torch.from_numpy(self.tags.costs()).to(scores)[batch.targets.clamp_min(0)]  # (batch, time)
             scores = scores + costs[..., None]
@@ -186,7 +205,7 @@ class Tagging(Task):
         for places in in_batches(data.tokens.lengths[chosen], batch_size=SCORED_ROWS, most_steps=MOST_STEPS):
             batch = data.batch(chosen[places], device=self.device)
             with torch.inference_mode():
-                scores = self.network(batch.inputs, batch.words, batch.lengths).float()
+                scores = self.network(batch.inputs, batch.words, batch.lengths, batch.context).float()
             yield Scored(chosen[places], scores, batch.lengths, batch.targets)
         self.network.train(was_training)
 
@@ -346,6 +365,8 @@ class Tagging(Task):
         """Write words.json, tags.json, text.json and temperature.json."""
         self.words.save(folder)
         self.tags.save(folder)
+        if self.network.reader is not None:
+            self.network.reader.save(folder)
         (folder / "text.json").write_text(json.dumps({"rules": self.rules.to_dict(), "notes": self._notes}))
         (folder / "temperature.json").write_text(json.dumps(self.temperature))
 
@@ -367,7 +388,8 @@ class Tagging(Task):
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder} cannot be read ({error!r}); copy the model again") from error
         words, tags = WordFeatures.load(folder), TagSet.load(folder)
-        return cls(config, words, tags, rules, temperature=temperature, notes=notes)
+        reader = LanguageReader.load(folder)
+        return cls(config, words, tags, rules, reader=reader, temperature=temperature, notes=notes)
 
 
 def _words(examples: TaggedSentences) -> Iterator[str]:

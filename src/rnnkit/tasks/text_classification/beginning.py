@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from rnnkit.data.readers import read_text
 from rnnkit.data.tokens import SPECIAL_PIECES, Vocabulary
-from rnnkit.errors import ConfigError, DataError
+from rnnkit.data.vectors import read_vectors
+from rnnkit.errors import ConfigError
 from rnnkit.tasks.base import Task
 from rnnkit.tasks.classification import Classification, take_scores
 from rnnkit.tasks.options import StackOptions, VocabularyOptions
@@ -20,11 +17,8 @@ from rnnkit.tasks.text_classification.config import TextClassificationConfig
 if TYPE_CHECKING:
     from rnnkit.tasks.text_classification.task import TextClassification
 
-_log = logging.getLogger("rnnkit.tasks")
-
 KEPT = ("vocabulary", "word_split", "layer", "num_layers", "hidden_size", "residual", "norm", "projection_size")
 KEPT += ("learn_initial_state", "embedding_size")
-LEAST_FIELDS = 2  # of a line of vectors: a word and a number
 
 
 def config_from(start: Task) -> TextClassificationConfig:
@@ -81,7 +75,9 @@ def begin(task: TextClassification, start: Any) -> None:
         if isinstance(start, Classification):
             take_scores(task, start)
     if start is None and task.config.vectors is not None:
-        ids, vectors = read_vectors(task.config.vectors, task.vocabulary, task.config.embedding_size)
+        pieces = range(len(SPECIAL_PIECES), task.vocabulary.size)
+        numbers = {task.vocabulary.piece(id): id for id in pieces}
+        ids, vectors = read_vectors(task.config.vectors, numbers, task.config.embedding_size)
         with torch.no_grad():
             task.front.embedding.weight[torch.from_numpy(ids)] = torch.from_numpy(vectors)
 
@@ -115,60 +111,3 @@ def take_weights(task: TextClassification, start: Any) -> None:
             f"the layers differ from those of the model to go on from ({reason}): leave out the options that "
             "change the network's sizes"
         ) from error
-
-
-def read_vectors(path: str | Path, vocabulary: Vocabulary, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read the vectors of a vocabulary's words from a file of fastText's or GloVe's form.
-
-    Args:
-        path: Text: a word and its numbers a line; a first line of two numbers says how many there are.
-        vocabulary: Of words.
-        size: Numbers of a vector.
-
-    Returns:
-        (found,) ids and (found, size) float32 vectors.
-
-    Raises:
-        ConfigError: If the vectors have another size.
-        DataError: If a line cannot be read, naming it.
-    """
-    numbers = {vocabulary.piece(id): id for id in range(len(SPECIAL_PIECES), vocabulary.size)}
-    found: dict[int, np.ndarray] = {}
-    line = 0
-    rest = ""
-    for block in read_text([path]).documents[0].blocks():
-        *lines, rest = (rest + block).split("\n")
-        for text in lines:
-            line += 1
-            _take_vector(text, numbers, found, size, f"{path}:{line}", first=line == 1)
-    if rest:
-        _take_vector(rest, numbers, found, size, f"{path}:{line + 1}", first=line == 0)
-    if not found:
-        raise DataError(f"{path}: it has a vector for none of the {len(numbers):,} words; expected vectors of words.")
-    _log.info("%s has vectors for %s of %s words", path, f"{len(found):,}", f"{len(numbers):,}")
-    return np.array(list(found)), np.stack(list(found.values()))
-
-
-def _take_vector(
-    text: str, numbers: dict[str, int], found: dict[int, np.ndarray], size: int, place: str, *, first: bool
-) -> None:
-    fields = text.rstrip().split(" ")
-    if first and len(fields) == LEAST_FIELDS and all(field.isdecimal() for field in fields):
-        return
-    if len(fields) < LEAST_FIELDS:
-        raise DataError(f"{place}: this is {text[:40]!r}; expected a word and its {size} numbers.")
-    if len(fields) - 1 != size:
-        raise ConfigError(
-            f"{place}: the vector has {len(fields) - 1} numbers and embedding_size is {size}; "
-            f"expected the same: --embedding-size {len(fields) - 1}"
-        )
-    id = numbers.get(fields[0])
-    if id is None or id in found:
-        return
-    try:
-        vector = np.array(fields[1:], dtype=np.float32)
-    except ValueError as error:
-        raise DataError(f"{place}: {error}; expected {size} numbers after the word.") from None
-    if not np.isfinite(vector).all():
-        raise DataError(f"{place}: the vector of {fields[0]!r} is not finite; expected numbers.")
-    found[id] = vector
