@@ -76,7 +76,7 @@ class TagSet:
         if found.first_repair is not None and chosen is not None:
             sentence, word = found.first_repair
             notes.append(
-                f"{found.repairs:,} tags do not fit the scheme {found.scheme}, the first is "
+                f"{found.repairs:,} of the tags do not fit the scheme {found.scheme}, the first is "
                 f"{sentences[sentence].tags[word]} of {sentences[sentence].words[word]!r} in the sentence at "
                 f"{sentences[sentence].place}: read as conlleval does"
             )
