@@ -1,9 +1,9 @@
 """What the pages show works: Python blocks, `rnnkit` command lines, and the examples in docstrings.
 
 Each page starts in an empty folder that holds `input.txt` and `other.txt`, two small texts, `texts.txt`, two lines,
-`reviews.csv`, labelled sentences, `strokes.jsonl`, labelled strokes, and `samples.jsonl`, points; its blocks run from
-top to bottom: a ```python block as it stands, sharing its names with the page's other blocks; of a ```console block
-the lines that begin with `$ rnnkit`, the others being what they print. Training is cut to three steps, in place of
+`reviews.csv`, labelled sentences, `entities.conll`, tagged ones, `strokes.jsonl`, labelled strokes, and
+`samples.jsonl`, points; its blocks run from top to bottom: a ```python block as it stands, sharing its names with the
+page's other blocks; of a ```console block the lines that begin with `$ rnnkit`, the others being what they print. Training is cut to three steps, in place of
 any `--minutes`, `--epochs` or `--steps` (`minutes=` and so on in Python). A block below the line
 `<!-- not run: reason -->` is left out.
 """
@@ -35,6 +35,7 @@ STEPS = 3
 TRAINING_VERBS = {"train", "demo"}
 COMMAND_SECONDS = 120
 REVIEW_LINES = 200
+TAGGED_SENTENCES = 100
 OTHER_LINES = 100  # an evaluation that goes on learning takes a step every few words
 BLOCK = re.compile(
     r"(?P<skip><!-- not run: .+? -->\n+)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
@@ -130,6 +131,8 @@ def page_folder(tmp_path: Path, tiny_text: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "texts.txt").write_text("A slow start, then pure joy.\nNot good at all.\n", "utf-8")
     reviews = sample_path("reviews").read_text("utf-8").splitlines(keepends=True)
     (tmp_path / "reviews.csv").write_text("".join(reviews[:REVIEW_LINES]), "utf-8")
+    sentences = sample_path("entities").read_text("utf-8").split("\n\n")
+    (tmp_path / "entities.conll").write_text("\n\n".join(sentences[:TAGGED_SENTENCES]), "utf-8")
     shutil.copy(sample_path("strokes"), tmp_path / "strokes.jsonl")
     (tmp_path / "samples.jsonl").write_text("[10, 10, 0]\n[12, 11, 20]\n[15, 13, 40]\n", "utf-8")
     monkeypatch.chdir(tmp_path)
