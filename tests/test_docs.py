@@ -3,8 +3,9 @@
 Each page starts in an empty folder that holds `input.txt` and `other.txt`, two small texts, `texts.txt`, two lines,
 `reviews.csv`, labelled sentences, `entities.conll`, tagged ones, `strokes.jsonl`, labelled strokes, and
 `samples.jsonl`, points; its blocks run from top to bottom: a ```python block as it stands, sharing its names with the
-page's other blocks; of a ```console block the lines that begin with `$ rnnkit`, the others being what they print. Training is cut to three steps, in place of
-any `--minutes`, `--epochs` or `--steps` (`minutes=` and so on in Python). A block below the line
+page's other blocks; of a ```console block the lines that begin with `$ rnnkit`, the others being what they print.
+Training is cut to three steps, in place of any `--minutes`, `--epochs` or `--steps` (`minutes=` and so on in Python).
+A block below the line
 `<!-- not run: reason -->` is left out.
 """
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnkit.errors import CheckpointError
 from rnnkit.metrics import classification_metrics, multi_label_metrics
-from rnnkit.tasks.temperature import search_temperature
+from rnnkit.tasks.scale import search_scale
 
 TOLERANCE = 1e-7  # on the logarithm of the temperature
 
@@ -99,7 +99,7 @@ def best_temperature(scores: np.ndarray, targets: np.ndarray) -> tuple[float, fl
         The temperature, and the nats a sequence there, none supposed.
     """
     doubt = 1 / (len(targets) + 2)
-    temperature = search_temperature(lambda one: _nats(scores, targets, one, doubt=doubt), tolerance=TOLERANCE)
+    temperature = search_scale(lambda one: _nats(scores, targets, one, doubt=doubt), tolerance=TOLERANCE)
     return temperature, _nats(scores, targets, temperature)
 
 

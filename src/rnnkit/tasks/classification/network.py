@@ -31,6 +31,24 @@ class Front(Protocol):
         ...
 
 
+class DirectScores(Protocol):
+    """What scores labels beside the network, itself a module."""
+
+    state_names: tuple[str, ...]
+
+    def initial_state(self, batch: int) -> State:
+        """Return the state before the first step."""
+        ...
+
+    def __call__(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Return (batch, labels)."""
+        ...
+
+    def running(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return (batch, time, labels) of every beginning, and the state after the last step."""
+        ...
+
+
 class ClassifierNetwork(nn.Module):
     """Scores of labels from sequences, whole or as they grow.
 
@@ -40,11 +58,21 @@ class ClassifierNetwork(nn.Module):
         pooling: Kind of pooling.
         dropout: Share of the pooled features dropped in training.
         num_labels: How many labels.
+        direct: A module that scores labels beside the network, though not in training, if there is one.
     """
 
-    def __init__(self, front: nn.Module, stack: Stack, *, pooling: str, dropout: float, num_labels: int) -> None:
+    def __init__(
+        self,
+        front: nn.Module,
+        stack: Stack,
+        *,
+        pooling: str,
+        dropout: float,
+        num_labels: int,
+        direct: nn.Module | None = None,
+    ) -> None:
         super().__init__()
-        self.front, self.stack = front, stack
+        self.front, self.stack, self.direct = front, stack, direct
         self.pooling = Pooling(pooling, stack.output_size, bidirectional=stack.bidirectional)  # type: ignore[arg-type]
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(self.pooling.output_size, num_labels)
@@ -74,7 +102,8 @@ class ClassifierNetwork(nn.Module):
             return self._long(inputs[:, : int(lengths[0])])
         features, _ = self.front(inputs, None, lengths)
         outputs, _ = self.stack(features, lengths=lengths)
-        return self.output(self.dropout(self.pooling(outputs, lengths)))
+        scores = self.output(self.dropout(self.pooling(outputs, lengths)))
+        return scores if self.training or self.direct is None else scores + self.direct(inputs, lengths)
 
     def steps(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Score every beginning of whole sequences, as training on every step does.
@@ -103,18 +132,21 @@ class ClassifierNetwork(nn.Module):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """Name the parts of a live state: of the front, the stack and the pooling."""
+        """Name the parts of a live state: of the front, the stack, the pooling and what scores beside them."""
         return tuple(f"{owner}.{name}" for owner, names in self._states() for name in names)
 
     def _states(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "front", self.front.state_names  # type: ignore[misc]
         yield "stack", self.stack.state_names
         yield "pooling", self.pooling.state_names
+        if self.direct is not None:
+            yield "direct", self.direct.state_names  # type: ignore[misc]
 
     def initial_state(self, batch: int) -> State:
         """Return the state before a sequence: (batch, ...) for each of `state_names`."""
         front, stack = self.front.initial_state(batch), self.stack.initial_state(batch)  # type: ignore[operator]
-        return (*front, *stack, *self.pooling.initial_state(batch, like=self.output.weight))
+        direct = () if self.direct is None else self.direct.initial_state(batch)  # type: ignore[operator]
+        return (*front, *stack, *self.pooling.initial_state(batch, like=self.output.weight), *direct)
 
     def running(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Score every beginning of sequences, going on from `state`.
@@ -128,7 +160,12 @@ class ClassifierNetwork(nn.Module):
         """
         first = len(self.front.state_names)  # type: ignore[arg-type]
         second = first + len(self.stack.state_names)
+        third = second + len(self.pooling.state_names)
         features, front = self.front(inputs, state[:first])
         outputs, stack = self.stack(features, state[first:second])
-        pooled, pooling = self.pooling.running(outputs, state[second:])
-        return self.output(pooled), (*front, *stack, *pooling)
+        pooled, pooling = self.pooling.running(outputs, state[second:third])
+        scores = self.output(pooled)
+        if self.direct is None:
+            return scores, (*front, *stack, *pooling)
+        said, direct = self.direct.running(inputs, state[third:])  # type: ignore[operator]
+        return scores + said, (*front, *stack, *pooling, *direct)

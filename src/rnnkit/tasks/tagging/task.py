@@ -23,6 +23,7 @@ from rnnkit.kernels import State
 from rnnkit.metrics import calibration_error
 from rnnkit.tasks.base import Loss, Task
 from rnnkit.tasks.classification.labels import split_examples
+from rnnkit.tasks.scale import search_scale
 from rnnkit.tasks.tagging import answering, beginning
 from rnnkit.tasks.tagging.config import TaggingConfig
 from rnnkit.tasks.tagging.data import TagBatch, TagData
@@ -34,7 +35,6 @@ from rnnkit.tasks.tagging.results import TaggedText
 from rnnkit.tasks.tagging.scoring import confusion, tag_metrics
 from rnnkit.tasks.tagging.stream import TagStream
 from rnnkit.tasks.tagging.tags import MISSING, TagSet
-from rnnkit.tasks.temperature import search_temperature
 
 MOST_STEPS = 16_384  # padded words of a batch, in training and scoring
 SCORED_ROWS = 128
@@ -212,7 +212,7 @@ class Tagging(Task):
     def quick_score(self, data: TagData) -> float:
         """Measure nats a word at the best temperature, on at most QUICK_SENTENCES sentences."""
         scored = list(self.scored(data, most=QUICK_SENTENCES))
-        return self._nats(scored, search_temperature(lambda one: self._nats(scored, one), tolerance=QUICK_TOLERANCE))
+        return self._nats(scored, search_scale(lambda one: self._nats(scored, one), tolerance=QUICK_TOLERANCE))
 
     def _nats(self, scored: Sequence[Scored], temperature: float, *, doubt: float = 0.0) -> float:
         """Return the nats a word, of the sentences whose tags are all known."""
@@ -236,7 +236,7 @@ class Tagging(Task):
         """Choose the temperature on validation data; of n words one more is supposed to be wrong (Platt 1999)."""
         scored = list(self.scored(data))
         doubt = 1 / (len(data.targets) + 2)
-        self.temperature = search_temperature(lambda one: self._nats(scored, one, doubt=doubt), tolerance=TOLERANCE)
+        self.temperature = search_scale(lambda one: self._nats(scored, one, doubt=doubt), tolerance=TOLERANCE)
         return True
 
     def decode(self, scores: Tensor, lengths: Tensor) -> list[Decoded]:

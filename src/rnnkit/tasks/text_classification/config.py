@@ -34,6 +34,9 @@ class TextClassificationConfig(ClassificationOptions, VocabularyOptions):
     embedding_dropout: float = 0.5
     """Share of the vocabulary dropped from the input in each batch."""
     dropout: float = 0.5
+    direct: bool = True
+    """Add what words and pairs of words say of the labels by counting (naive Bayes), on a scale that validation data
+    chooses when training is over."""
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""

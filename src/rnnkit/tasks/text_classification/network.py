@@ -12,6 +12,7 @@ from rnnkit.kernels import State
 from rnnkit.layers import DroppedEmbedding, LockedDropout
 from rnnkit.tasks.classification import ClassifierNetwork
 from rnnkit.tasks.text_classification.config import TextClassificationConfig
+from rnnkit.tasks.text_classification.naive_bayes import NaiveBayes
 
 
 class TokenFront(nn.Module):
@@ -46,8 +47,12 @@ class TokenFront(nn.Module):
         return self.dropout(self.embedding(inputs)), ()
 
 
-def make_network(vocabulary_size: int, num_labels: int, config: TextClassificationConfig) -> ClassifierNetwork:
+def make_network(
+    vocabulary_size: int, num_labels: int, config: TextClassificationConfig, direct: NaiveBayes | None = None
+) -> ClassifierNetwork:
     """Draw the network of a classifier of texts."""
     front = TokenFront(vocabulary_size, config)
     stack = config.make_stack(front.output_size, bidirectional=config.bidirectional)
-    return ClassifierNetwork(front, stack, pooling=config.pooling, dropout=config.dropout, num_labels=num_labels)
+    return ClassifierNetwork(
+        front, stack, pooling=config.pooling, dropout=config.dropout, num_labels=num_labels, direct=direct
+    )

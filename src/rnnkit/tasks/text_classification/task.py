@@ -20,17 +20,28 @@ from rnnkit.data.vocabulary import load as load_vocabulary
 from rnnkit.data.vocabulary import save as save_vocabulary
 from rnnkit.errors import CheckpointError, ConfigError
 from rnnkit.tasks.base import Task
-from rnnkit.tasks.classification import Classification, ClassifierNetwork, Decision, Labels, likeliest_labels
-from rnnkit.tasks.classification.base import MOST_STEPS, SCORED_ROWS
+from rnnkit.tasks.classification import (
+    Classification,
+    ClassifierNetwork,
+    Decision,
+    LabelledSequences,
+    Labels,
+    likeliest_labels,
+)
+from rnnkit.tasks.classification.base import MOST_STEPS, QUICK_SEQUENCES, SCORED_ROWS, spread
+from rnnkit.tasks.classification.decision import best_temperature
 from rnnkit.tasks.classification.labels import split_examples
 from rnnkit.tasks.classification.network import CHUNK_STEPS
+from rnnkit.tasks.scale import search_scale
 from rnnkit.tasks.text_classification import beginning
 from rnnkit.tasks.text_classification.config import TextClassificationConfig
 from rnnkit.tasks.text_classification.data import TextData, encode_texts, keep_bytes, normalise
+from rnnkit.tasks.text_classification.naive_bayes import NaiveBayes
 from rnnkit.tasks.text_classification.network import TokenFront, make_network
 from rnnkit.tasks.text_classification.results import TextLabel, score_events
 from rnnkit.tasks.text_classification.stream import ScoreStream
 
+GAIN_TOLERANCE = 0.05  # on the logarithm
 EXAMPLES = ("A slow start, then pure joy.", "Two hours of my life that I will never get back.")
 
 
@@ -41,6 +52,7 @@ class TextClassification(Classification):
         config: Its options.
         vocabulary: Learnt from the training texts.
         labels: Of the training texts.
+        direct: What their words say of the labels by counting, if that is asked for.
         decision: How scores become an answer.
         notes: What was noticed in the training files.
     """
@@ -67,15 +79,16 @@ class TextClassification(Classification):
         vocabulary: Vocabulary,
         labels: Labels,
         *,
+        direct: NaiveBayes | None = None,
         decision: Decision = Decision(),  # noqa: B008 - frozen
         notes: Sequence[str] = (),
     ) -> None:
-        self.vocabulary, self._notes = vocabulary, tuple(notes)
+        self.vocabulary, self._direct, self._notes = vocabulary, direct, tuple(notes)
         super().__init__(config, labels, decision)
 
     def make_network(self) -> ClassifierNetwork:
         """Draw a new network."""
-        return make_network(self.vocabulary.size, len(self.labels), self.config)
+        return make_network(self.vocabulary.size, len(self.labels), self.config, self._direct)
 
     @property
     def front(self) -> TokenFront:
@@ -115,7 +128,12 @@ class TextClassification(Classification):
         vocabulary = beginning.choose_vocabulary(
             [normalise(one.text, config) for one in examples.examples], config, start
         )
-        task = cls(config, vocabulary, labels, notes=examples.notes)
+        direct = None
+        if config.direct:
+            texts = encode_texts(vocabulary, [normalise(one.text, config) for one in examples.examples])
+            targets = labels.encode((one.labels, one.place) for one in examples.examples)
+            direct = NaiveBayes.count(texts, targets, num_tokens=vocabulary.size, num_labels=len(labels))
+        task = cls(config, vocabulary, labels, direct=direct, notes=examples.notes)
         beginning.begin(task, start)
         return task
 
@@ -141,6 +159,26 @@ class TextClassification(Classification):
     def load_data(cls, folder: Path) -> TextData:
         """Read tokens that a run has saved."""
         return TextData.load(folder)
+
+    def calibrate(self, data: LabelledSequences) -> bool:
+        """Choose on validation data how much counting adds, then temperature and thresholds."""
+        if self._direct is not None:
+            self._direct.gain.fill_(self._best_gain(data, self._direct))
+        return super().calibrate(data)
+
+    def _best_gain(self, data: LabelledSequences, direct: NaiveBayes) -> float:
+        """Return the scale of what counting says with the least nats at the best temperature; 0 if that is none."""
+        direct.gain.fill_(0)
+        chosen = spread(len(data), QUICK_SEQUENCES)
+        alone, targets = self.scores(data, most=QUICK_SEQUENCES), data.targets[chosen]
+        direct.gain.fill_(1)
+        said = self.scores(data, most=QUICK_SEQUENCES) - alone
+
+        def nats(gain: float) -> float:
+            return best_temperature(alone + gain * said, targets)[1]
+
+        gain = search_scale(nats, tolerance=GAIN_TOLERANCE)
+        return gain if nats(gain) < nats(0.0) else 0.0
 
     # The baseline
 
@@ -257,6 +295,8 @@ class TextClassification(Classification):
         """Write vocabulary.json, labels.json, decision.json and text.json."""
         super().save_assets(folder)
         save_vocabulary(self.vocabulary, folder / "vocabulary.json")
+        if self._direct is not None:
+            self._direct.save(folder)
         (folder / "text.json").write_text(json.dumps({"notes": self._notes}))
 
     @classmethod
@@ -275,4 +315,5 @@ class TextClassification(Classification):
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
         vocabulary, labels = load_vocabulary(folder / "vocabulary.json"), Labels.load(folder)
-        return cls(config, vocabulary, labels, decision=Decision.load(folder), notes=notes)
+        direct = NaiveBayes.load(folder)
+        return cls(config, vocabulary, labels, direct=direct, decision=Decision.load(folder), notes=notes)
