@@ -33,6 +33,9 @@ LATE_PACKAGES = {
     "lightning_fabric": "takes seconds to import, and only training needs it",
     "rich": "only a person watching needs it",
     "sklearn": "takes a second to import, and only a baseline needs it",
+    "soundfile": "only recordings need it, and the package may be missing",
+    "soxr": "only recordings need it, and the package may be missing",
+    "kaldi_native_fbank": "only recordings need it, and the package may be missing",
     "torch.utils.tensorboard": "only --tensorboard needs it, and the package may be missing",
 }
 

@@ -1,10 +1,11 @@
 """What the pages show works: Python blocks, `rnnkit` command lines, and the examples in docstrings.
 
 Each page starts in an empty folder that holds `input.txt` and `other.txt`, two small texts, `texts.txt`, two lines,
-`reviews.csv`, labelled sentences, `entities.conll`, tagged ones, `strokes.jsonl`, labelled strokes, and
-`samples.jsonl`, points; its blocks run from top to bottom: a ```python block as it stands, sharing its names with the
-page's other blocks; of a ```console block the lines that begin with `$ rnnkit`, the others being what they print.
-Training is cut to three steps, in place of any `--minutes`, `--epochs` or `--steps` (`minutes=` and so on in Python).
+`reviews.csv`, labelled sentences, `entities.conll`, tagged ones, `strokes.jsonl`, labelled strokes,
+`samples.jsonl`, points, `words`, recordings by label, and `sound.pcm`, bare samples; its blocks run from top to
+bottom: a ```python block as it stands, sharing its names with the page's other blocks; of a ```console block the
+lines that begin with `$ rnnkit`, the others being what they print. Training is cut to three steps, in place of any
+`--minutes`, `--epochs` or `--steps` (`minutes=` and so on in Python).
 A block below the line
 `<!-- not run: reason -->` is left out.
 """
@@ -23,7 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from rnnkit.cli import main
 from rnnkit.data.samples import sample_path
@@ -37,6 +40,7 @@ TRAINING_VERBS = {"train", "demo"}
 COMMAND_SECONDS = 120
 REVIEW_LINES = 200
 TAGGED_SENTENCES = 100
+SOUND_RATE, SOUND_SAMPLES = 8000, 2400
 OTHER_LINES = 100  # an evaluation that goes on learning takes a step every few words
 BLOCK = re.compile(
     r"(?P<skip><!-- not run: .+? -->\n+)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
@@ -99,7 +103,7 @@ def run_command(command: str, folder: Path) -> None:
 def run_here(words: list[str], source: Path | None, target: Path | None) -> tuple[int, str]:
     """Run a command in this process; return its exit code and what it printed beside its output to a file."""
     output, errors = io.StringIO(), io.StringIO()
-    stdin = io.StringIO("" if source is None else source.read_text("utf-8"))
+    stdin = io.TextIOWrapper(io.BytesIO(b"" if source is None else source.read_bytes()), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         patch.setattr(sys, "stdin", stdin)
         code = main(words)
@@ -136,8 +140,20 @@ def page_folder(tmp_path: Path, tiny_text: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "entities.conll").write_text("\n\n".join(sentences[:TAGGED_SENTENCES]), "utf-8")
     shutil.copy(sample_path("strokes"), tmp_path / "strokes.jsonl")
     (tmp_path / "samples.jsonl").write_text("[10, 10, 0]\n[12, 11, 20]\n[15, 13, 40]\n", "utf-8")
+    make_recordings(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def make_recordings(folder: Path) -> None:
+    """Write tones of two pitches as recordings of two labels, and one as bare samples."""
+    seconds = np.arange(SOUND_SAMPLES) / SOUND_RATE
+    for label, pitch in (("yes", 400), ("no", 1200)):
+        (folder / "words" / label).mkdir(parents=True)
+        for number in range(10):
+            sound = 0.3 * np.sin(2 * np.pi * (pitch + 10 * number) * seconds)
+            soundfile.write(folder / "words" / label / f"{number}.wav", sound, SOUND_RATE)
+    (folder / "sound.pcm").write_bytes((10_000 * np.sin(2 * np.pi * 400 * seconds)).astype("<i2").tobytes())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -115,8 +115,8 @@ def test_a_column_is_found_by_heading_or_number(tmp_path: Path):
 
 
 def test_few_bad_rows_are_noted_and_many_refused():
-    problems = [(3, "the text is empty"), (9, "the label is empty")]
-    (note,) = row_notes("t.csv", problems, 100)
+    problems = [("t.csv", 3, "the text is empty"), ("t.csv", 9, "the label is empty")]
+    (note,) = row_notes(problems, 100)
     assert note == "2 of 100 rows are left out: t.csv:3: the text is empty; t.csv:9: the label is empty"
     with pytest.raises(DataError, match=r"2 of 5 rows cannot be used: t\.csv:3"):
-        row_notes("t.csv", problems, 5)
+        row_notes(problems, 5)

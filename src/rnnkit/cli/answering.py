@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from rnnkit.checkpoint import load
-from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, arriving_text, given_inputs
+from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, arriving_sound, arriving_text, given_inputs
 from rnnkit.cli.output import bar, print_json, print_rows
 from rnnkit.data.schemes import OUTSIDE
 from rnnkit.errors import ConfigError
@@ -220,7 +220,8 @@ def stream(
 ) -> None:
     """Follow standard input live: for each token its surprise and what is likely next, the label so far, or its tag.
 
-    Of series a line is a point, as [0.1, 0.2], or a list of points; an empty line ends a series.
+    Of series a line is a point, as [0.1, 0.2], or a list of points; an empty line ends a series. A model of recordings
+    takes sound instead: 16-bit little-endian samples of one channel, at the model's sample rate.
 
     Args:
         model: A run or model folder.
@@ -247,6 +248,11 @@ def stream(
 def _stream_series(task: SeriesClassification, candidates: int, *, lines: bool, common: Common) -> None:
     """Follow samples, a JSON point a line; an empty line ends a series, and with `lines` every line is one."""
     live = task.stream(candidates=candidates, continuous=not lines)
+    if task.hears and not lines:
+        for chunk in arriving_sound(task.config.sample_rate):
+            _show_events(live.push(chunk), common)
+        _end(live, common)
+        return
     for number, line in enumerate(arriving_text(longest=-1), start=1):
         if line.strip():
             points = parse_points(line, key=task.config.values_key, where=f"standard input, line {number}")

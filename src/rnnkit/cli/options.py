@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from cyclopts import Group, Parameter
 
 from rnnkit.errors import ConfigError, DataError
@@ -15,6 +16,8 @@ from rnnkit.tasks import Task
 
 COMMON = Group("Common", sort_key=9)
 CHUNK_CHARACTERS = 65_536
+CHUNK_BYTES = 65_536
+CONTAINERS = (b"RIFF", b"fLaC", b"OggS")
 
 
 @Parameter(name="*", group=COMMON)
@@ -97,6 +100,32 @@ def arriving_text(longest: int = CHUNK_CHARACTERS) -> Iterator[str]:
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise DataError(f"standard input holds the byte 0x{byte:02x}, which is not UTF-8; expected text") from None
+
+
+def arriving_sound(sample_rate: int) -> Iterator[np.ndarray]:
+    """Give standard input as it comes, 16-bit little-endian samples of one channel.
+
+    Args:
+        sample_rate: Named in the message.
+
+    Yields:
+        (samples,) float32 in [-1, 1).
+
+    Raises:
+        DataError: If it is a file of a recording and not its bare samples.
+    """
+    rest, begun = b"", False
+    while chunk := sys.stdin.buffer.read1(CHUNK_BYTES):
+        chunk, rest = rest + chunk, b""
+        if not begun and chunk[:4] in CONTAINERS:
+            raise DataError(
+                "standard input is a recording's file; expected bare samples: "
+                f"ffmpeg -i FILE -f s16le -ac 1 -ar {sample_rate} - | rnnkit stream ..., or use predict"
+            )
+        begun = True
+        whole = len(chunk) // 2 * 2
+        rest = chunk[whole:]
+        yield np.frombuffer(chunk[:whole], dtype="<i2").astype(np.float32) / 32768
 
 
 def _is_file(path: Path) -> bool:

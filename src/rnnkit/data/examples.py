@@ -108,11 +108,13 @@ def _read(paths: Sequence[str | Path], columns: Columns, *, labelled: bool) -> L
     notes: list[str] = []
     bad: list[tuple[str, int, str]] = []
     for path in map(Path, paths):
+        good, wrong = len(examples), len(bad)
         for file, read in _readers(path, columns, labelled=labelled):
             found = read(file)
-            notes += found.notes + row_notes(str(file), found.problems, len(found.rows) + len(found.problems))
+            notes += found.notes
             bad += [(str(file), line, reason) for line, reason in found.problems]
             examples += [LabelledText(text, labels, str(file), line) for line, text, labels in found.rows]
+        notes += row_notes(bad[wrong:], len(examples) - good + len(bad) - wrong)
     if not examples:
         raise DataError(f"{', '.join(map(str, paths))}: there is no text in it; expected at least one.")
     return LabelledTexts(tuple(examples), tuple(dict.fromkeys(notes)), tuple(bad))

@@ -38,6 +38,8 @@ class SeriesSet:
     channels: tuple[str, ...]
     notes: tuple[str, ...] = ()
     bad: tuple[tuple[str, int, str], ...] = ()
+    audio: bool = False
+    """Whether they are recordings."""
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -52,8 +54,9 @@ def read_series(
     """Read series of measurements.
 
     Args:
-        paths: Files: .ts (aeon, sktime), JSON lines with lists of points, a long CSV with a column of series, .npz; or
-            folders that hold for each label a folder of CSV files, a series each. Text files may be gzipped.
+        paths: Files: .ts (aeon, sktime), JSON lines with lists of points, a long CSV with a column of series, .npz,
+            recordings, tables and JSON lines that name recordings; or folders that hold for each label a folder of CSV
+            files or recordings, a series each. Text files may be gzipped.
         columns: Where values and labels stand.
         labelled: Whether a series without a label is of no use.
 
@@ -68,7 +71,9 @@ def read_series(
     notes: list[str] = []
     bad: list[tuple[str, int, str]] = []
     channels: tuple[str, ...] = ()
+    audio = False
     for path in map(Path, paths):
+        good, wrong = len(examples), len(bad)
         for file, read in file_readers(path, columns, labelled=labelled):
             found = read(file)
             if channels and len(found.channels) != len(channels):
@@ -76,10 +81,11 @@ def read_series(
                     f"{file}: its series have {len(found.channels)} channels, those of the files before it "
                     f"{len(channels)}; expected the same."
                 )
-            channels = channels or found.channels
-            notes += found.notes + row_notes(str(file), found.problems, len(found.rows) + len(found.problems))
+            channels, audio = channels or found.channels, audio or found.audio
+            notes += found.notes
             bad += [(str(file), line, reason) for line, reason in found.problems]
             examples += [Series(values, labels, str(file), line) for line, values, labels in found.rows]
+        notes += row_notes(bad[wrong:], len(examples) - good + len(bad) - wrong)
     if not examples:
         raise DataError(f"{', '.join(map(str, paths))}: there is no series in it; expected at least one.")
-    return SeriesSet(tuple(examples), channels, tuple(dict.fromkeys(notes)), tuple(bad))
+    return SeriesSet(tuple(examples), channels, tuple(dict.fromkeys(notes)), tuple(bad), audio)

@@ -1,4 +1,4 @@
-"""The files that hold series: .ts, JSON lines, CSV and .npz, each to arrays with their lines."""
+"""The files that hold series: .ts, JSON lines, CSV, .npz and recordings, each to arrays with their lines."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnkit.data.audio import BANDS, hear, is_audio
 from rnnkit.data.examples import JSON_SUFFIXES, LABEL_NAMES, json_lines
 from rnnkit.data.readers import read_text
 from rnnkit.data.tables import Table, read_table
@@ -35,6 +36,8 @@ class SeriesColumns:
     """Column that tells the series of a long table apart."""
     time: str | None = None
     """Column by which the rows of a series are put in order."""
+    sample_rate: int = 16_000
+    """Samples a second that recordings are resampled to."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class SeriesFile:
     channels: tuple[str, ...]
     problems: list[tuple[int, str]]
     notes: list[str]
+    audio: bool = False
+    """Whether the series were heard."""
 
 
 def file_readers(
@@ -53,7 +58,9 @@ def file_readers(
     """Give each file of a path, a file or folder, with the function that reads it."""
     name = path.name.removesuffix(".gz")
     if path.is_dir():
-        yield from _folder(path)
+        yield from _folder(path, columns)
+    elif is_audio(name):
+        yield path, _one_recording((), columns)
     elif name.endswith(".ts"):
         yield path, _read_ts
     elif name.endswith(JSON_SUFFIXES):
@@ -145,8 +152,12 @@ def _read_json(path: Path, columns: SeriesColumns, *, labelled: bool) -> SeriesF
     objects = list(json_lines(corpus.documents[0].text, path))
     if not objects:
         raise DataError(f"{path}: there is no JSON object; expected one a line.")
-    key = _values_key(objects, columns.values, path)
     label = _label_key(objects, columns.label, path, needed=labelled)
+    sounds = [key for key, value in objects[0][1].items() if isinstance(value, str) and is_audio(value)]
+    if sounds and columns.values in (None, sounds[0]):
+        named = [(line, str(one.get(sounds[0])), None if label is None else one.get(label)) for line, one in objects]
+        return _recordings(path, named, columns, labelled=labelled)
+    key = _values_key(objects, columns.values, path)
     rows: list[tuple[int, np.ndarray, tuple[str, ...]]] = []
     problems: list[tuple[int, str]] = []
     width = 0
@@ -220,13 +231,17 @@ def _label_key(
 def _read_long(path: Path, columns: SeriesColumns, *, labelled: bool) -> SeriesFile:
     """Read a long table: a row a step, a column that tells the series apart, one of labels, the others channels."""
     table = read_table(path, names=(*ID_NAMES, *TIME_NAMES, *LABEL_NAMES))
+    sounds = [index for index, cell in enumerate(table.rows[0].cells) if is_audio(cell.strip())] if table.rows else []
+    if sounds:
+        label = _label_column(table, columns, labelled=labelled)
+        cells = [(row.line, row.cells) for row in table.rows]
+        named = [(line, row[sounds[0]].strip(), None if label is None else row[label].strip()) for line, row in cells]
+        return _recordings(path, named, columns, labelled=labelled)
     identity = _column(table, columns.id, ID_NAMES, option="id_column")
     if identity is None:
         raise DataError(f"{path}: no column tells the series apart; name it with --id-column.")
     time = _column(table, columns.time, TIME_NAMES, option="time_column")
-    label = _column(table, columns.label, LABEL_NAMES, option="label_column", needed=labelled)
-    if label is None and labelled:
-        raise DataError(f"{path}: no column looks like a label; name it with --label-column.")
+    label = _label_column(table, columns, labelled=labelled)
     channels = _channel_columns(table, columns, taken=(identity, time, label))
     groups: dict[str, list[int]] = {}
     for index, row in enumerate(table.rows):
@@ -246,6 +261,13 @@ def _read_long(path: Path, columns: SeriesColumns, *, labelled: bool) -> SeriesF
     heads = tuple((table.headings or ())[channel] if table.headings else str(channel + 1) for channel in channels)
     note = f"{path}: {table.shape}; series by column {table.name(identity)}, channels {', '.join(heads)}"
     return SeriesFile(good, heads, sorted(problems + more), [*table.notes, note])
+
+
+def _label_column(table: Table, columns: SeriesColumns, *, labelled: bool) -> int | None:
+    label = _column(table, columns.label, LABEL_NAMES, option="label_column", needed=labelled)
+    if label is None and labelled:
+        raise DataError(f"{table.path}: no column looks like a label; name it with --label-column.")
+    return label
 
 
 def _column(table: Table, wanted: str | None, usual: Sequence[str], *, option: str, needed: bool = True) -> int | None:
@@ -278,16 +300,22 @@ def _numbers(table: Table, index: int) -> np.ndarray:
     return found.astype(np.float32) if not np.isinf(found).any() else found
 
 
-def _folder(folder: Path) -> Iterator[tuple[Path, Callable[[Path], SeriesFile]]]:
-    """Take the folders below as labels, each CSV file in them as a series of rows of numbers."""
+def _folder(folder: Path, columns: SeriesColumns) -> Iterator[tuple[Path, Callable[[Path], SeriesFile]]]:
+    """Take the folders below as labels, each CSV file in them as a series of rows of numbers, each recording as one."""
     count = 0
     for label in sorted(path for path in folder.iterdir() if path.is_dir()):
         for file in sorted(label.rglob("*")):
-            if re.search(r"\.(csv|tsv|txt)(\.gz)?$", file.name):
+            if is_audio(file.name):
+                count += 1
+                yield file, _one_recording((label.name,), columns)
+            elif re.search(r"\.(csv|tsv|txt)(\.gz)?$", file.name):
                 count += 1
                 yield file, _one_series((label.name,))
     if not count:
-        raise DataError(f"{folder}: the folder holds no LABEL/*.csv; expected a folder of CSV files for each label.")
+        raise DataError(
+            f"{folder}: the folder holds no LABEL/*.csv and no LABEL/*.wav; expected a folder of series or recordings "
+            "for each label."
+        )
 
 
 def _one_series(labels: tuple[str, ...]) -> Callable[[Path], SeriesFile]:
@@ -302,6 +330,31 @@ def _one_series(labels: tuple[str, ...]) -> Callable[[Path], SeriesFile]:
         return SeriesFile(good, heads, problems, list(table.notes))
 
     return read
+
+
+# Recordings
+
+
+def _recordings(
+    path: Path, named: Sequence[tuple[int, str, Any]], columns: SeriesColumns, *, labelled: bool
+) -> SeriesFile:
+    """Read the recordings that a file names, (line, file, label) each, from where it stands."""
+    rows, problems = hear([(line, path.parent / name, label) for line, name, label in named], columns.sample_rate)
+    good, more = _sort_out(rows, labelled=labelled)
+    return _heard(good, sorted(problems + more), columns)
+
+
+def _one_recording(labels: tuple[str, ...], columns: SeriesColumns) -> Callable[[Path], SeriesFile]:
+    def read(path: Path) -> SeriesFile:
+        rows, problems = hear([(1, path, "".join(labels))], columns.sample_rate)
+        return _heard(rows, [(line, reason.removeprefix(f"{path}: ")) for line, reason in problems], columns)
+
+    return read
+
+
+def _heard(good: list[Any], problems: list[tuple[int, str]], columns: SeriesColumns) -> SeriesFile:
+    note = f"recordings, at {columns.sample_rate:,} samples a second in {BANDS} mel bands, 100 steps a second"
+    return SeriesFile(good, tuple(f"mel {band}" for band in range(1, BANDS + 1)), problems, [note], audio=True)
 
 
 # .npz

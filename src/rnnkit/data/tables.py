@@ -210,12 +210,11 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def row_notes(path: str, problems: Sequence[tuple[int, str]], rows: int) -> list[str]:
+def row_notes(problems: Sequence[tuple[str, int, str]], rows: int) -> list[str]:
     """Say which rows are left out, and why.
 
     Args:
-        path: The file.
-        problems: Line and reason of each bad row.
+        problems: File, line and reason of each bad row.
         rows: How many rows there are, the bad ones included.
 
     Returns:
@@ -226,7 +225,7 @@ def row_notes(path: str, problems: Sequence[tuple[int, str]], rows: int) -> list
     """
     if not problems:
         return []
-    shown = "; ".join(f"{path}:{line}: {reason}" for line, reason in problems[:MOST_SHOWN])
+    shown = "; ".join(f"{path}:{line}: {reason}" for path, line, reason in problems[:MOST_SHOWN])
     more = f" and {len(problems) - MOST_SHOWN:,} more" if len(problems) > MOST_SHOWN else ""
     if len(problems) > MOST_BAD_SHARE * rows:
         raise DataError(f"{len(problems):,} of {rows:,} rows cannot be used: {shown}{more}. Mend them, or the options.")

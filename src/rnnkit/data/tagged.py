@@ -99,8 +99,9 @@ def read_tagged(paths: Sequence[str | Path], columns: TagColumns = TagColumns())
     bad: list[tuple[str, int, str]] = []
     for path in _files(paths):
         found = _reader(path)(path, columns)
-        notes += found.notes + row_notes(str(path), found.problems, len(found.rows) + len(found.problems))
-        bad += [(str(path), line, reason) for line, reason in found.problems]
+        wrong = [(str(path), line, reason) for line, reason in found.problems]
+        notes += found.notes + row_notes(wrong, len(found.rows) + len(wrong))
+        bad += wrong
         examples += [TaggedSentence(tuple(words), tuple(tags), str(path), line) for line, words, tags in found.rows]
     if not examples:
         raise DataError(f"{', '.join(map(str, paths))}: there is no sentence in it; expected at least one.")

@@ -28,7 +28,8 @@ def learn_facts(
 
     Returns:
         "channels" by name, their "means" (what stands for a value missing at the beginning), the "typical" (median)
-        number of steps of each label, "notes"; and the series as steps, (time, channels) each.
+        number of steps of each label, "notes", "audio" (whether they are recordings); and the series as steps,
+        (time, channels) each.
     """
     sums = np.stack([np.nansum(one.values, axis=0, dtype=np.float64) for one in examples.examples]).sum(0)
     counts = np.stack([np.isfinite(one.values).sum(axis=0) for one in examples.examples]).sum(0)
@@ -42,6 +43,7 @@ def learn_facts(
         "means": means.tolist(),
         "typical": typical,
         "notes": list(examples.notes),
+        "audio": examples.audio,
     }
     return facts, series
 

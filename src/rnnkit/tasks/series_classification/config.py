@@ -21,6 +21,8 @@ class SeriesClassificationConfig(ClassificationOptions):
     """Column that tells the series of a long table apart; unset finds it out."""
     time_column: str | None = None
     """Column by which the rows of a series of a long table are put in order; unset finds it out."""
+    sample_rate: int = 16_000
+    """Samples a second that recordings are resampled to."""
     null_label: str | None = None
     """Label of series in which nothing happens: it is never fired in a stream."""
     resample: int | None = None
@@ -50,6 +52,7 @@ class SeriesClassificationConfig(ClassificationOptions):
         self.check_classification()
         refuse_outside(self, ("resample", "stride"), least=1)
         refuse_outside(self, ("filters", "augment_scale", "augment_noise", "augment_time", "augment_rotation"), least=0)
+        refuse_outside(self, ("sample_rate",), least=4000)
         refuse_outside(self, ("step_loss",), least=0, below=1)
         if not 0 <= self.augment_crop < 0.5:
             raise ConfigError(f"augment_crop is {self.augment_crop}; expected a share in [0, 0.5)")
@@ -57,4 +60,4 @@ class SeriesClassificationConfig(ClassificationOptions):
     @property
     def columns(self) -> SeriesColumns:
         """Where values and labels stand."""
-        return SeriesColumns(self.values_key, self.label_column, self.id_column, self.time_column)
+        return SeriesColumns(self.values_key, self.label_column, self.id_column, self.time_column, self.sample_rate)

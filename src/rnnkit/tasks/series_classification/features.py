@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnkit.data.audio import log_mel
 from rnnkit.data.series_files import points
 from rnnkit.errors import DataError
 from rnnkit.sequences import valid_mask
@@ -46,12 +47,18 @@ def fill_gaps(values: np.ndarray, before: np.ndarray) -> np.ndarray:
     return np.take_along_axis(joined, np.maximum.accumulate(steps, axis=0), axis=0)[1:]
 
 
-def as_points(chunk: Sequence[Any] | np.ndarray, *, channels: int) -> np.ndarray:
+def is_samples(chunk: Sequence[Any] | np.ndarray) -> bool:
+    """Whether a chunk is sound, one number a sample, and no list of points."""
+    return isinstance(chunk, np.ndarray) and chunk.ndim == 1
+
+
+def as_points(chunk: Sequence[Any] | np.ndarray, *, channels: int, sample_rate: int | None = None) -> np.ndarray:
     """Turn points into an array.
 
     Args:
-        chunk: A list of points, each a list of numbers, None where one is missing; or (time, channels).
+        chunk: A list of points, each a list of numbers, None where one is missing; or (time, channels); or sound.
         channels: How many numbers a point has.
+        sample_rate: Of sound, (samples,); None where there can be none.
 
     Returns:
         (time, channels) float32, NaN where a value is missing.
@@ -59,6 +66,8 @@ def as_points(chunk: Sequence[Any] | np.ndarray, *, channels: int) -> np.ndarray
     Raises:
         DataError: If they are not points of so many channels, or a value is infinite.
     """
+    if sample_rate is not None and is_samples(chunk):
+        chunk = log_mel(np.asarray(chunk), sample_rate)
     values = points(chunk) if isinstance(chunk, list) else np.asarray(chunk, dtype=np.float32)
     if values is not None and not len(values):
         return np.empty((0, channels), dtype=np.float32)

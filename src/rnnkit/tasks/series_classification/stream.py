@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnkit.data.audio import frame_length, frame_shift, log_mel
 from rnnkit.errors import DataError, StreamError
 from rnnkit.kernels import State
 from rnnkit.streaming import Stream, pack_state, unpack_state
 from rnnkit.tasks.classification.network import CHUNK_STEPS
-from rnnkit.tasks.series_classification.features import fill_gaps, prepare
+from rnnkit.tasks.series_classification.features import fill_gaps, is_samples, prepare
 from rnnkit.tasks.series_classification.results import StepEvent, step_event
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class SeriesStream(Stream):
         self._finished = False
         self._before = self.model.means.copy()
         self._samples = np.empty((0, len(self._before)), dtype=np.float32)
+        self._sound = np.empty(0, dtype=np.float32)  # less than a frame of it
         self._held = -1  # the label that may not fire again yet
         self._begin()
 
@@ -57,7 +59,8 @@ class SeriesStream(Stream):
         """Take more samples.
 
         Args:
-            chunk: Points, each a list of numbers, one a channel; NaN or None where one is missing.
+            chunk: Points, each a list of numbers, one a channel; NaN or None where one is missing. Or sound, (samples,)
+                in [-1, 1] at the model's `sample_rate`.
 
         Returns:
             One event a step.
@@ -68,7 +71,7 @@ class SeriesStream(Stream):
         """
         if self._finished:
             raise StreamError("push after finish: reset() begins a new series")
-        values = self.model.check_points(chunk)
+        values = self._hear(chunk) if self.model.hears and is_samples(chunk) else self.model.check_points(chunk)
         filled = fill_gaps(values, self._before)
         self._before = filled[-1].copy() if len(filled) else self._before
         self._samples = np.concatenate([self._samples, filled])
@@ -76,6 +79,14 @@ class SeriesStream(Stream):
         ready = len(self._samples) // stride * stride
         steps, self._samples = self._samples[:ready], self._samples[ready:]
         return self._events(steps)
+
+    def _hear(self, chunk: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """Return the frames that are whole now, and keep what they do not end."""
+        rate = self.model.config.sample_rate
+        self._sound = np.concatenate([self._sound, np.asarray(chunk, dtype=np.float32)])
+        frames = log_mel(self._sound, rate)
+        self._sound = self._sound[len(frames) * frame_shift(rate) :]
+        return frames
 
     def finish(self) -> list[StepEvent]:
         """End the series: the last samples make a step, and what has not been decided yet is decided now."""
@@ -101,8 +112,8 @@ class SeriesStream(Stream):
             int(self._finished),
             int(self.continuous),
         ]
-        facts = {"model": self.model.fingerprint, "place": json.dumps(place), "waiting": str(len(self._samples))}
-        return pack_state(self._tensors(), facts)
+        waiting = {"waiting": str(len(self._samples)), "sound": str(len(self._sound))}
+        return pack_state(self._tensors(), {"model": self.model.fingerprint, "place": json.dumps(place), **waiting})
 
     def restore(self, state: bytes) -> None:
         """Go on from what `state` returned.
@@ -111,11 +122,12 @@ class SeriesStream(Stream):
             StreamError: If the bytes are damaged, or from another model or version.
         """
         tensors, facts = unpack_state(state, model=self.model.fingerprint, like=self._tensors())
-        if not {"place", "waiting"} <= facts.keys():
+        if not {"place", "waiting", "sound"} <= facts.keys():
             raise StreamError(f"the stream's state has only the facts {', '.join(facts)}: reset the stream")
         self._step, self._run, self._leader, self._fired, self._held, finished, continuous = json.loads(facts["place"])
         self._finished, self.continuous = bool(finished), bool(continuous)
         self._samples = tensors["samples"].numpy()[: int(facts["waiting"])].copy()
+        self._sound = tensors["sound"].numpy()[: int(facts["sound"])].copy()
         self._before = tensors["before"].numpy().copy()
         self._state = tuple(tensors[name] for name in self.model.network.state_names)
         self._last = self._event(tensors["last"].numpy()) if self._step else None
@@ -123,12 +135,15 @@ class SeriesStream(Stream):
     def _tensors(self) -> dict[str, Tensor]:
         waiting = np.zeros((self.model.config.stride, len(self._before)), dtype=np.float32)
         waiting[: len(self._samples)] = self._samples
+        sound = np.zeros(frame_length(self.model.config.sample_rate) if self.model.hears else 0, dtype=np.float32)
+        sound[: len(self._sound)] = self._sound
         last = np.zeros(len(self.model.labels))
         if self._last is not None:
             last[:] = self._answer
         names = self.model.network.state_names
         return {
             "samples": torch.from_numpy(waiting),
+            "sound": torch.from_numpy(sound),
             "before": torch.from_numpy(self._before.astype(np.float32)),
             "last": torch.from_numpy(last),
             **dict(zip(names, self._state, strict=True)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -48,7 +49,7 @@ class SeriesClassification(Classification):
         config: Its options.
         labels: Of the training series.
         facts: What is remembered of them: "channels" by name, their "means", the "typical" number of steps of each
-            label, and "notes" from reading.
+            label, "notes" from reading, and whether they are "audio".
         decision: How scores become an answer.
         rule: When an answer is safe to give.
     """
@@ -79,6 +80,7 @@ class SeriesClassification(Classification):
         self.facts, self.rule = facts, rule
         self.means = np.array(facts["means"], dtype=np.float32)
         self.typical: list[int] = facts["typical"]
+        self.hears: bool = facts["audio"]
         super().__init__(config, labels, decision)
 
     def make_network(self) -> ClassifierNetwork:
@@ -97,7 +99,7 @@ class SeriesClassification(Classification):
         """Keep a share of every label for validation; series that occur twice stay on one side."""
         keys = [one.values.tobytes() for one in examples.examples]
         train, valid, rule = split_examples(examples.examples, keys, valid_share=config.valid_share, unit=cls.unit)
-        return SeriesSet(train, examples.channels, examples.notes), SeriesSet(valid, examples.channels), rule
+        return replace(examples, examples=train), replace(examples, examples=valid, notes=()), rule
 
     @classmethod
     def prepare(cls, examples: SeriesSet, config: SeriesClassificationConfig, *, start: Self | None = None) -> Self:
@@ -154,8 +156,8 @@ class SeriesClassification(Classification):
             )
 
     def check_points(self, chunk: Sequence[Any] | np.ndarray) -> np.ndarray:
-        """Turn points into (time, channels) float32, refusing those of another kind than the training series."""
-        return as_points(chunk, channels=len(self.means))
+        """Turn points, or the samples of a recording, into (time, channels) float32; refuse those of another kind."""
+        return as_points(chunk, channels=len(self.means), sample_rate=self.config.sample_rate if self.hears else None)
 
     @classmethod
     def load_data(cls, folder: Path) -> LabelledSequences:
@@ -391,7 +393,7 @@ class SeriesClassification(Classification):
         try:
             facts = json.loads(path.read_text())
             fits = len(facts["means"]) == len(facts["channels"]) and len(facts["typical"]) == len(labels)
-            if not fits or not isinstance(facts["notes"], list):
+            if not fits or not isinstance(facts["notes"], list) or not isinstance(facts["audio"], bool):
                 raise ValueError("its parts do not fit one another")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
