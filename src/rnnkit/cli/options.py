@@ -6,13 +6,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 from cyclopts import Group, Parameter
 
 from rnnkit.errors import ConfigError, DataError
 from rnnkit.tasks import Task
+
+if TYPE_CHECKING:
+    from io import BufferedReader
 
 COMMON = Group("Common", sort_key=9)
 CHUNK_CHARACTERS = 65_536
@@ -115,7 +118,8 @@ def arriving_sound(sample_rate: int) -> Iterator[np.ndarray]:
         DataError: If it is a file of a recording and not its bare samples.
     """
     rest, begun = b"", False
-    while chunk := sys.stdin.buffer.read1(CHUNK_BYTES):
+    source = cast("BufferedReader", sys.stdin.buffer)
+    while chunk := source.read1(CHUNK_BYTES):
         chunk, rest = rest + chunk, b""
         if not begun and chunk[:4] in CONTAINERS:
             raise DataError(

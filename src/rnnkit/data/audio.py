@@ -78,7 +78,7 @@ def log_mel(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     options.frame_opts.frame_shift_ms = 1000 * SHIFT_SECONDS
     options.mel_opts.num_bins = BANDS
     frames = kaldi.OnlineFbank(options)
-    frames.accept_waveform(sample_rate, np.ascontiguousarray(samples, dtype=np.float32))
+    frames.accept_waveform(sample_rate, np.asarray(samples, dtype=np.float32).tolist())
     rows = [frames.get_frame(index) for index in range(frames.num_frames_ready)]
     return np.array(rows, dtype=np.float32).reshape(len(rows), BANDS)
 
