@@ -1,0 +1,84 @@
+"""Sentences a second of sentiment and tagging, one at a time and 64 at once, and how long a person waits for the first.
+
+Networks of the default options, trained for a few steps: how long an answer takes does not depend on how good it is.
+A row is the median over rounds of all validation sentences. The wait is that of a new process from its call to its
+answer, and what is left of it once Python and the libraries are there. Needs RNNKIT_DATA. Run alone on the machine:
+python benchmarks/answering.py [--commit]
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import rnnkit
+from record import measure
+
+DATA = {
+    "text-classification": ("sentiment/sst2", "tsv"),
+    "tagging": ("ner/wikigold", "conll"),
+}
+SENTENCE = "Angela Merkel visited a charming little car factory in Nagoya, and it was pure joy."
+ROUNDS = 7
+SENTENCES = 512
+LOADING = "import rnnkit; model = rnnkit.load({run!r})"
+ROWS: list[dict[str, Any]] = [{"task": task, "batch": batch} for task in DATA for batch in (1, 64)]
+ROWS += [{"task": task, "wait": what} for task in DATA for what in ("libraries", "model", "answer")]
+
+
+def run(row: dict[str, Any]) -> dict[str, Any]:
+    folder, suffix = DATA[row["task"]]
+    root = Path(os.environ["RNNKIT_DATA"]) / folder
+    with tempfile.TemporaryDirectory() as place:
+        result = rnnkit.train(
+            row["task"], root / f"train.{suffix}", valid=root / f"valid.{suffix}", run=Path(place) / "run", steps=20
+        )
+        if "wait" in row:
+            return wait(row["wait"], str(result.run))
+        model = result.model
+        examples = model.read([root / f"valid.{suffix}"], model.config).examples[:SENTENCES]
+        texts = [one.text if row["task"] == "text-classification" else " ".join(one.words) for one in examples]
+        return throughput(model, texts, row["batch"])
+
+
+def throughput(model: Any, texts: list[str], batch: int) -> dict[str, Any]:
+    """Answer the texts some at a time, and keep the median round."""
+    batches = [texts[first : first + batch] for first in range(0, len(texts), batch)]
+    rounds, waits = [], []
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        for part in batches:
+            before = time.perf_counter()
+            model.predict(part)
+            waits.append(1000 * (time.perf_counter() - before))
+        rounds.append(len(texts) / (time.perf_counter() - begun))
+    return {
+        "sentences_per_second": statistics.median(rounds),
+        "milliseconds": statistics.median(waits),
+        "milliseconds_99": statistics.quantiles(waits, n=100)[-1],
+        "sentences": len(texts),
+        "words": sum(len(text.split()) for text in texts) / len(texts),
+    }
+
+
+def wait(what: str, folder: str) -> dict[str, Any]:
+    """Time new processes: the libraries alone, the model too, the whole of `rnnkit predict`."""
+    commands = {
+        "libraries": [sys.executable, "-c", "import rnnkit; rnnkit.load"],
+        "model": [sys.executable, "-c", LOADING.format(run=folder)],
+        "answer": [sys.executable, "-m", "rnnkit", "predict", folder, "--text", SENTENCE],
+    }
+    seconds = []
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        subprocess.run(commands[what], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - begun)
+    return {"seconds": statistics.median(seconds), "most": max(seconds)}
+
+
+if __name__ == "__main__":
+    measure("answering", ROWS, run)
