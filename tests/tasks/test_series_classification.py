@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from rnnkit.training import TrainResult, train
 
 FAST: dict[str, Any] = {"hidden_size": 16, "filters": 8, "learning_rate": 0.02, "threads": 1}
 FAST |= {"precision": "32-true", "batch_size": 16}
-STILL = SeriesClassificationConfig(augment_scale=0, augment_noise=0, augment_time=0, augment_crop=0)
+STILL = SeriesClassificationConfig(augment_scale=0, augment_shift=0, augment_noise=0, augment_time=0, augment_crop=0)
 
 
 def gesture(kind: str, generator: np.random.Generator) -> np.ndarray:
@@ -242,7 +243,7 @@ def test_without_variation_a_batch_stays_as_it_is():
 
 
 def test_another_speed_keeps_the_way_and_its_ends():
-    config = SeriesClassificationConfig(augment_scale=0, augment_noise=0, augment_time=0.4, augment_crop=0)
+    config = replace(STILL, augment_time=0.4)
     way = torch.linspace(0, 1, 30)
     inputs = torch.stack([way, way**2], dim=1).repeat(64, 1, 1)
     varied, lengths = vary(inputs, torch.full((64,), 30), torch.ones(2), config)
@@ -258,7 +259,7 @@ def test_another_speed_keeps_the_way_and_its_ends():
 
 
 def test_a_crop_leaves_out_ends_alone():
-    config = SeriesClassificationConfig(augment_scale=0, augment_noise=0, augment_time=0, augment_crop=0.3)
+    config = replace(STILL, augment_crop=0.3)
     inputs = torch.arange(40.0)[None, :, None].repeat(50, 1, 1)
     varied, lengths = vary(inputs, torch.full((50,), 40), torch.ones(1), config)
     begins = torch.tensor([float(row[0]) for row in varied])
@@ -270,9 +271,7 @@ def test_a_crop_leaves_out_ends_alone():
 
 
 def test_a_turn_keeps_distances_from_the_first_point():
-    config = SeriesClassificationConfig(
-        augment_scale=0, augment_noise=0, augment_time=0, augment_crop=0, augment_rotation=90
-    )
+    config = replace(STILL, augment_rotation=90)
     inputs = torch.randn(8, 6, 3)
     varied, _ = vary(inputs, torch.full((8,), 6), torch.ones(3), config)
     distances = [(values[..., :2] - values[:, :1, :2]).norm(dim=-1) for values in (inputs, varied)]
@@ -282,11 +281,30 @@ def test_a_turn_keeps_distances_from_the_first_point():
 
 
 def test_noise_and_scale_have_the_deviations_asked_for():
-    config = SeriesClassificationConfig(augment_scale=0.2, augment_noise=0.1, augment_time=0, augment_crop=0)
+    config = replace(STILL, augment_scale=0.2, augment_noise=0.1)
     inputs = torch.full((4000, 2, 1), 10.0)
     varied, _ = vary(inputs, torch.full((4000,), 2), torch.tensor([3.0]), config)
     assert float((varied[:, 0] - varied[:, 1]).std()) == pytest.approx(0.3 * math.sqrt(2), rel=0.05)
     assert float((varied.mean(1) / 10).log().std()) == pytest.approx(0.2, rel=0.1)
+
+
+def test_a_shift_moves_every_step_of_a_channel_alike():
+    inputs = torch.randn(2000, 3, 2)
+    varied, _ = vary(inputs, torch.full((2000,), 3), torch.tensor([3.0, 1.0]), replace(STILL, augment_shift=0.5))
+    moved = varied - inputs
+    torch.testing.assert_close(moved, moved[:, :1].expand_as(moved), atol=1e-5, rtol=0)
+    assert moved[:, 0].std(0).tolist() == pytest.approx([1.5, 0.5], rel=0.1)
+
+
+@pytest.mark.parametrize(("length", "stride"), [(40, 1), (100, 1), (320, 3)])
+def test_long_series_are_averaged_to_about_a_hundred_steps(length: int, stride: int):
+    values = np.random.default_rng(0).normal(size=(4, length, 1)).astype(np.float32)
+    examples = SeriesSet(
+        tuple(Series(one, (label,), "t", 1) for one, label in zip(values, "abab", strict=True)), ("1",)
+    )
+    task = SeriesClassification.prepare(examples, STILL)
+    assert task.config.stride == stride
+    assert len(task.encode(examples).steps[0]) == math.ceil(length / stride)
 
 
 def test_the_weights_of_steps_sum_to_one_and_rise():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from rnnkit.tasks.series_classification.features import prepare
 
 if TYPE_CHECKING:
     from rnnkit.tasks.series_classification.task import SeriesClassification
+
+USUAL_STEPS = 100  # of a series: enough to follow a gesture, few enough to learn quickly
 
 
 def learn_facts(
@@ -28,12 +31,14 @@ def learn_facts(
 
     Returns:
         "channels" by name, their "means" (what stands for a value missing at the beginning), the "typical" (median)
-        number of steps of each label, "notes", "audio" (whether they are recordings); and the series as steps,
-        (time, channels) each.
+        number of steps of each label, "notes", "audio" (whether they are recordings), "stride" (samples a step);
+        and the series as steps, (time, channels) each.
     """
     sums = np.stack([np.nansum(one.values, axis=0, dtype=np.float64) for one in examples.examples]).sum(0)
     counts = np.stack([np.isfinite(one.values).sum(axis=0) for one in examples.examples]).sum(0)
     means = (sums / np.maximum(counts, 1)).astype(np.float32)
+    stride = config.stride or max(1, round(_median_steps(examples, config) / USUAL_STEPS))
+    config = replace(config, stride=stride)
     series = [prepare(one.values, config, before=means) for one in examples.examples]
     numbers = labels.encode((one.labels, one.place) for one in examples.examples)
     lengths = np.array([len(one) for one in series])
@@ -44,8 +49,13 @@ def learn_facts(
         "typical": typical,
         "notes": list(examples.notes),
         "audio": examples.audio,
+        "stride": stride,
     }
     return facts, series
+
+
+def _median_steps(examples: SeriesSet, config: SeriesClassificationConfig) -> float:
+    return config.resample or float(np.median([len(one.values) for one in examples.examples]))
 
 
 def take_weights(task: SeriesClassification, start: SeriesClassification) -> None:

@@ -27,12 +27,15 @@ class SeriesClassificationConfig(ClassificationOptions):
     """Label of series in which nothing happens: it is never fired in a stream."""
     resample: int | None = None
     """Stretch every series to so many steps first; such a model cannot stream."""
-    stride: int = 1
-    """Average every so many samples into one step; what is left over at the end is a step too."""
+    stride: int | None = None
+    """Average every so many samples into one step; what is left over at the end is a step too. Unset makes it as many
+    as leave the series of training about 100 steps."""
     filters: int = 64
     """Of the causal convolution over 5 steps in front of the recurrent layers; 0 leaves it out."""
     augment_scale: float = 0.1
     """In training, multiply every channel by a factor of about this deviation from 1."""
+    augment_shift: float = 0.3
+    """In training, move every channel by about this share of its deviation, the same at every step."""
     augment_noise: float = 0.05
     """In training, add noise of this share of each channel's deviation."""
     augment_time: float = 0.15
@@ -51,7 +54,8 @@ class SeriesClassificationConfig(ClassificationOptions):
         """Refuse values outside their range."""
         self.check_classification()
         refuse_outside(self, ("resample", "stride"), least=1)
-        refuse_outside(self, ("filters", "augment_scale", "augment_noise", "augment_time", "augment_rotation"), least=0)
+        refuse_outside(self, ("filters", "augment_scale", "augment_shift", "augment_noise"), least=0)
+        refuse_outside(self, ("augment_time", "augment_rotation"), least=0)
         refuse_outside(self, ("sample_rate",), least=4000)
         refuse_outside(self, ("step_loss",), least=0, below=1)
         if not 0 <= self.augment_crop < 0.5:

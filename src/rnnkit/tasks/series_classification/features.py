@@ -101,7 +101,7 @@ def prepare(values: np.ndarray, config: SeriesClassificationConfig, *, before: n
 
     Args:
         values: (samples, channels), NaN where missing.
-        config: Whether to stretch, how many samples to average.
+        config: Whether to stretch, how many samples to average (unset: none).
         before: (channels,) what stands for a missing value at the beginning.
 
     Returns:
@@ -110,9 +110,10 @@ def prepare(values: np.ndarray, config: SeriesClassificationConfig, *, before: n
     filled = fill_gaps(values, before)
     if config.resample is not None:
         filled = stretch(filled, config.resample)
-    if config.stride == 1 or not len(filled):
+    stride = config.stride or 1
+    if stride == 1 or not len(filled):
         return filled.astype(np.float32)
-    starts = np.arange(0, len(filled), config.stride)
+    starts = np.arange(0, len(filled), stride)
     sizes = np.diff(np.append(starts, len(filled)))[:, None]
     return (np.add.reduceat(filled.astype(np.float64), starts) / sizes).astype(np.float32)
 
@@ -144,6 +145,8 @@ def vary(
         inputs = first + _turn(inputs - first, config.augment_rotation)
     if config.augment_scale:
         inputs = inputs * torch.exp(config.augment_scale * torch.randn(batch, 1, channels, device=inputs.device))
+    if config.augment_shift:
+        inputs = inputs + config.augment_shift * deviations * torch.randn(batch, 1, channels, device=inputs.device)
     if config.augment_noise:
         inputs = inputs + config.augment_noise * deviations * torch.randn_like(inputs)
     mask = valid_mask(lengths, inputs.shape[1])[..., None]

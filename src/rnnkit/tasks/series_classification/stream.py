@@ -75,7 +75,7 @@ class SeriesStream(Stream):
         filled = fill_gaps(values, self._before)
         self._before = filled[-1].copy() if len(filled) else self._before
         self._samples = np.concatenate([self._samples, filled])
-        stride = self.model.config.stride
+        stride = self.model.stride
         ready = len(self._samples) // stride * stride
         steps, self._samples = self._samples[:ready], self._samples[ready:]
         return self._events(steps)
@@ -133,7 +133,7 @@ class SeriesStream(Stream):
         self._last = self._event(tensors["last"].numpy()) if self._step else None
 
     def _tensors(self) -> dict[str, Tensor]:
-        waiting = np.zeros((self.model.config.stride, len(self._before)), dtype=np.float32)
+        waiting = np.zeros((self.model.stride, len(self._before)), dtype=np.float32)
         waiting[: len(self._samples)] = self._samples
         sound = np.zeros(frame_length(self.model.config.sample_rate) if self.model.hears else 0, dtype=np.float32)
         sound[: len(self._sound)] = self._sound

@@ -49,7 +49,7 @@ class SeriesClassification(Classification):
         config: Its options.
         labels: Of the training series.
         facts: What is remembered of them: "channels" by name, their "means", the "typical" number of steps of each
-            label, "notes" from reading, and whether they are "audio".
+            label, "notes" from reading, whether they are "audio", "stride".
         decision: How scores become an answer.
         rule: When an answer is safe to give.
     """
@@ -79,9 +79,8 @@ class SeriesClassification(Classification):
     ) -> None:
         self.facts, self.rule = facts, rule
         self.means = np.array(facts["means"], dtype=np.float32)
-        self.typical: list[int] = facts["typical"]
-        self.hears: bool = facts["audio"]
-        super().__init__(config, labels, decision)
+        self.typical, self.hears, self.stride = list(facts["typical"]), bool(facts["audio"]), int(facts["stride"])
+        super().__init__(replace(config, stride=self.stride), labels, decision)
 
     def make_network(self) -> ClassifierNetwork:
         """Draw a new network."""
@@ -393,7 +392,8 @@ class SeriesClassification(Classification):
         try:
             facts = json.loads(path.read_text())
             fits = len(facts["means"]) == len(facts["channels"]) and len(facts["typical"]) == len(labels)
-            if not fits or not isinstance(facts["notes"], list) or not isinstance(facts["audio"], bool):
+            kinds = {"notes": list, "audio": bool, "stride": int}
+            if not fits or not all(isinstance(facts[name], kind) for name, kind in kinds.items()):
                 raise ValueError("its parts do not fit one another")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
