@@ -1,8 +1,9 @@
 """Labels and tags on public data: the test split's metrics after a few minutes of training.
 
-Options are the defaults, but for those below; they were chosen on validation data, never on a test split. Each row trains on the training split, validates on the
-validation split where there is one, else on a tenth of the training split, and scores the whole test split once, the
-baseline beside it. Needs RNNKIT_DATA. Run alone on the machine: python benchmarks/classification.py [--commit]
+Options are the defaults, but for those below; they were chosen on validation data, never on a test split. Each row
+trains on the training split, validates on the validation split where there is one, else on a tenth of the training
+split, and scores the whole test split once, the baseline beside it. Needs RNNKIT_DATA. Run alone on the machine:
+python benchmarks/classification.py [--commit]
 """
 
 import os
