@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rnnkit.kernels import State
 from rnnkit.layers import Pooling, Stack
+from rnnkit.layers.dropout import locked_dropout
 
 CHUNK_STEPS = 4096  # of a long sequence read at once where nothing is learnt
 
@@ -106,7 +107,7 @@ class ClassifierNetwork(nn.Module):
         return scores if self.training or self.direct is None else scores + self.direct(inputs, lengths)
 
     def steps(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """Score every beginning of whole sequences, as training on every step does.
+        """Score every beginning of whole sequences, as training on every step does: one draw drops features of all.
 
         Args:
             inputs: (batch, time, ...) steps.
@@ -118,7 +119,7 @@ class ClassifierNetwork(nn.Module):
         features, _ = self.front(inputs, None, lengths)
         outputs, _ = self.stack(features, lengths=lengths)
         pooled, _ = self.pooling.running(outputs, self.pooling.initial_state(len(inputs), like=outputs))
-        return self.output(self.dropout(pooled))
+        return self.output(locked_dropout(pooled, self.dropout.p, training=self.training))
 
     def _long(self, inputs: Tensor) -> Tensor:
         """Score one long sequence in bounded memory."""
