@@ -117,6 +117,14 @@ def test_recordings_that_cannot_be_read_are_left_out_and_named(words: Path):
     ]
 
 
+def test_a_row_of_another_width_is_named_in_a_list_of_recordings_too(words: Path):
+    rows = ["words/low/0.wav,low"] * 8 + ["words/low/1.wav,low,more"]
+    (words.parent / "list.csv").write_bytes(b"\xef\xbb\xbf" + "\n".join(["file,label", *rows]).encode())
+    found = read_series([words.parent / "list.csv"])
+    assert [(line, reason) for _, line, reason in found.bad] == [(10, "3 cells, not 2")]
+    assert "1 of 9 rows are left out" in found.notes[-1]
+
+
 def test_a_recording_that_is_too_short_is_left_out(words: Path):
     soundfile.write(words / "low" / "click.wav", tone(300, seconds=0.01), RATE)
     found = read_series([words])

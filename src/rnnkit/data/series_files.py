@@ -60,7 +60,7 @@ def file_readers(
     if path.is_dir():
         yield from _folder(path, columns)
     elif is_audio(name):
-        yield path, _one_recording((), columns)
+        yield path, _one_recording(None, columns)
     elif name.endswith(".ts"):
         yield path, _read_ts
     elif name.endswith(JSON_SUFFIXES):
@@ -155,8 +155,8 @@ def _read_json(path: Path, columns: SeriesColumns, *, labelled: bool) -> SeriesF
     label = _label_key(objects, columns.label, path, needed=labelled)
     sounds = [key for key, value in objects[0][1].items() if isinstance(value, str) and is_audio(value)]
     if sounds and columns.values in (None, sounds[0]):
-        named = [(line, str(one.get(sounds[0])), None if label is None else one.get(label)) for line, one in objects]
-        return _recordings(path, named, columns, labelled=labelled)
+        named = [(line, path.parent / str(one.get(sounds[0])), one.get(label or "")) for line, one in objects]
+        return _recordings(path, named, columns, labelled=labelled, notes=corpus.notes())
     key = _values_key(objects, columns.values, path)
     rows: list[tuple[int, np.ndarray, tuple[str, ...]]] = []
     problems: list[tuple[int, str]] = []
@@ -232,11 +232,13 @@ def _read_long(path: Path, columns: SeriesColumns, *, labelled: bool) -> SeriesF
     """Read a long table: a row a step, a column that tells the series apart, one of labels, the others channels."""
     table = read_table(path, names=(*ID_NAMES, *TIME_NAMES, *LABEL_NAMES))
     sounds = [index for index, cell in enumerate(table.rows[0].cells) if is_audio(cell.strip())] if table.rows else []
+    wrong = [(row.line, f"{len(row.cells)} cells, not {table.width}") for row in table.bad]
     if sounds:
         label = _label_column(table, columns, labelled=labelled)
-        cells = [(row.line, row.cells) for row in table.rows]
-        named = [(line, row[sounds[0]].strip(), None if label is None else row[label].strip()) for line, row in cells]
-        return _recordings(path, named, columns, labelled=labelled)
+        files = [path.parent / cell.strip() for cell in table.column(sounds[0])]
+        labels = [""] * len(files) if label is None else [cell.strip() for cell in table.column(label)]
+        named = list(zip([row.line for row in table.rows], files, labels, strict=True))
+        return _recordings(path, named, columns, labelled=labelled, wrong=wrong, notes=table.notes)
     identity = _column(table, columns.id, ID_NAMES, option="id_column")
     if identity is None:
         raise DataError(f"{path}: no column tells the series apart; name it with --id-column.")
@@ -248,7 +250,7 @@ def _read_long(path: Path, columns: SeriesColumns, *, labelled: bool) -> SeriesF
         groups.setdefault(row.cells[identity], []).append(index)
     values = np.stack([_numbers(table, channel) for channel in channels], axis=1)
     order = None if time is None else _numbers(table, time)
-    rows, problems = [], [(row.line, f"{len(row.cells)} cells, not {table.width}") for row in table.bad]
+    rows, problems = [], wrong
     for members in groups.values():
         indices = members if order is None else sorted(members, key=lambda index: order[index])
         names = {table.rows[index].cells[label].strip() for index in indices} - {""} if label is not None else set()
@@ -307,7 +309,7 @@ def _folder(folder: Path, columns: SeriesColumns) -> Iterator[tuple[Path, Callab
         for file in sorted(label.rglob("*")):
             if is_audio(file.name):
                 count += 1
-                yield file, _one_recording((label.name,), columns)
+                yield file, _one_recording(label.name, columns)
             elif re.search(r"\.(csv|tsv|txt)(\.gz)?$", file.name):
                 count += 1
                 yield file, _one_series((label.name,))
@@ -336,25 +338,25 @@ def _one_series(labels: tuple[str, ...]) -> Callable[[Path], SeriesFile]:
 
 
 def _recordings(
-    path: Path, named: Sequence[tuple[int, str, Any]], columns: SeriesColumns, *, labelled: bool
+    path: Path,
+    named: Sequence[tuple[int, Path, Any]],
+    columns: SeriesColumns,
+    *,
+    labelled: bool,
+    wrong: Sequence[tuple[int, str]] = (),
+    notes: Sequence[str] = (),
 ) -> SeriesFile:
-    """Read the recordings that a file names, (line, file, label) each, from where it stands."""
-    rows, problems = hear([(line, path.parent / name, label) for line, name, label in named], columns.sample_rate)
+    """Read the recordings that a file names, (line, file, label) each, or that it is itself."""
+    rows, problems = hear(named, columns.sample_rate)
     good, more = _sort_out(rows, labelled=labelled)
-    return _heard(good, sorted(problems + more), columns)
-
-
-def _one_recording(labels: tuple[str, ...], columns: SeriesColumns) -> Callable[[Path], SeriesFile]:
-    def read(path: Path) -> SeriesFile:
-        rows, problems = hear([(1, path, "".join(labels))], columns.sample_rate)
-        return _heard(rows, [(line, reason.removeprefix(f"{path}: ")) for line, reason in problems], columns)
-
-    return read
-
-
-def _heard(good: list[Any], problems: list[tuple[int, str]], columns: SeriesColumns) -> SeriesFile:
+    problems = [(line, reason.removeprefix(f"{path}: ")) for line, reason in problems]
     note = f"recordings, at {columns.sample_rate:,} samples a second in {BANDS} mel bands, 100 steps a second"
-    return SeriesFile(good, tuple(f"mel {band}" for band in range(1, BANDS + 1)), problems, [note], audio=True)
+    names = tuple(f"mel {band}" for band in range(1, BANDS + 1))
+    return SeriesFile(good, names, sorted([*wrong, *problems, *more]), [*notes, note], audio=True)
+
+
+def _one_recording(label: str | None, columns: SeriesColumns) -> Callable[[Path], SeriesFile]:
+    return lambda file: _recordings(file, [(1, file, label)], columns, labelled=False)
 
 
 # .npz
