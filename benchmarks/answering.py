@@ -2,13 +2,12 @@
 
 Networks of the default options, trained for a few steps: how long an answer takes does not depend on how good it is.
 A row is the median over rounds of all validation sentences. The wait is that of a new process from its call to its
-answer, and what is left of it once Python and the libraries are there. Needs RNNKIT_DATA. Run alone on the machine:
+answer, beside that for the libraries alone and for them and the model. Needs RNNKIT_DATA. Run alone on the machine:
 python benchmarks/answering.py [--commit]
 """
 
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import rnnkit
 from record import measure
+from startup import seconds
 
 DATA = {
     "text-classification": ("sentiment/sst2", "tsv"),
@@ -25,7 +25,6 @@ DATA = {
 SENTENCE = "Angela Merkel visited a charming little car factory in Nagoya, and it was pure joy."
 ROUNDS = 7
 SENTENCES = 512
-LOADING = "import rnnkit; model = rnnkit.load({run!r})"
 ROWS: list[dict[str, Any]] = [{"task": task, "batch": batch} for task in DATA for batch in (1, 64)]
 ROWS += [{"task": task, "wait": what} for task in DATA for what in ("libraries", "model", "answer")]
 
@@ -69,15 +68,11 @@ def wait(what: str, folder: str) -> dict[str, Any]:
     """Time new processes: the libraries alone, the model too, the whole of `rnnkit predict`."""
     commands = {
         "libraries": [sys.executable, "-c", "import rnnkit; rnnkit.load"],
-        "model": [sys.executable, "-c", LOADING.format(run=folder)],
+        "model": [sys.executable, "-c", f"import rnnkit; rnnkit.load({folder!r})"],
         "answer": [sys.executable, "-m", "rnnkit", "predict", folder, "--text", SENTENCE],
     }
-    seconds = []
-    for _ in range(ROUNDS):
-        begun = time.perf_counter()
-        subprocess.run(commands[what], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - begun)
-    return {"seconds": statistics.median(seconds), "most": max(seconds)}
+    times = seconds(commands[what])
+    return {"median seconds": statistics.median(times), "worst": max(times)}
 
 
 if __name__ == "__main__":

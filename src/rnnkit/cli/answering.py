@@ -246,7 +246,7 @@ def stream(
 
 
 def _stream_series(task: SeriesClassification, candidates: int, *, lines: bool, common: Common) -> None:
-    """Follow samples, a JSON point a line; an empty line ends a series, and with `lines` every line is one."""
+    """Follow sound, or a JSON point a line; an empty line ends a series, and with `lines` every line is one."""
     live = task.stream(candidates=candidates, continuous=not lines)
     if task.hears and not lines:
         for chunk in arriving_sound(task.config.sample_rate):

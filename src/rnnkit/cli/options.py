@@ -117,19 +117,18 @@ def arriving_sound(sample_rate: int) -> Iterator[np.ndarray]:
     Raises:
         DataError: If it is a file of a recording and not its bare samples.
     """
-    rest, begun = b"", False
     source = cast("BufferedReader", sys.stdin.buffer)
+    odd, begun = b"", False  # half a sample, whether anything has come
     while chunk := source.read1(CHUNK_BYTES):
-        chunk, rest = rest + chunk, b""
         if not begun and chunk[:4] in CONTAINERS:
             raise DataError(
                 "standard input is a recording's file; expected bare samples: "
                 f"ffmpeg -i FILE -f s16le -ac 1 -ar {sample_rate} - | rnnkit stream ..., or use predict"
             )
-        begun = True
-        whole = len(chunk) // 2 * 2
-        rest = chunk[whole:]
-        yield np.frombuffer(chunk[:whole], dtype="<i2").astype(np.float32) / 32768
+        begun, sound = True, odd + chunk
+        whole = len(sound) // 2 * 2
+        odd = sound[whole:]
+        yield np.frombuffer(sound[:whole], dtype="<i2").astype(np.float32) / 32768
 
 
 def _is_file(path: Path) -> bool:
