@@ -36,7 +36,7 @@ DATA: dict[str, tuple[str, tuple[str, str | None, str], float, dict[str, Any]]] 
     "dollar1-strokes": (
         "series-classification",
         split_files("gesture/dollar1-strokes", "jsonl.gz"),
-        2,
+        4,
         {"augment_shift": 1.0, "augment_scale": 0.3},
     ),
     "japanese-vowels": (
@@ -46,8 +46,8 @@ DATA: dict[str, tuple[str, tuple[str, str | None, str], float, dict[str, Any]]] 
             None,
             "gesture/japanese-vowels/JapaneseVowels_TEST.ts",
         ),
-        1,
-        {},
+        1.5,
+        {"augment_noise": 0.5, "augment_scale": 0.0, "augment_shift": 0.0, "validations": 1},
     ),
     "basic-motions": (
         "series-classification",
@@ -62,8 +62,15 @@ DATA: dict[str, tuple[str, tuple[str, str | None, str], float, dict[str, Any]]] 
             None,
             "gesture/uwave/UWaveGestureLibrary_TEST.ts.gz",
         ),
-        1.5,
-        {},
+        4,
+        {
+            "augment_scale": 0.3,
+            "augment_time": 0.3,
+            "stride": 6,
+            "weight_decay": 0.1,
+            "dropout": 0.5,
+            "validations": 1,
+        },
     ),
     "ud-ewt-pos": ("tagging", split_files("ner/ud-ewt-pos", "conll"), 6, {"label_column": "2"}),
     "movie-reviews": ("text-classification", split_files("sentiment/movie-reviews", "jsonl.gz"), 4, {}),

@@ -36,7 +36,7 @@ class SeriesClassificationConfig(ClassificationOptions):
     """In training, multiply every channel by a factor of about this deviation from 1."""
     augment_shift: float = 0.3
     """In training, move every channel by about this share of its deviation, the same at every step."""
-    augment_noise: float = 0.05
+    augment_noise: float = 0.2
     """In training, add noise of this share of each channel's deviation."""
     augment_time: float = 0.15
     """In training, speed every series up and down by factors of about this deviation from 1, changing on the way."""
