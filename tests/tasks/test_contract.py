@@ -18,6 +18,7 @@ from rnnkit.data.samples import sample_path
 from rnnkit.data.series import read_series
 from rnnkit.errors import ConfigError, DataError
 from rnnkit.tasks import TASKS, Task, find_task
+from rnnkit.tasks.classification import Classification
 from rnnkit.training import Callback, Trainer, TrainResult, resume, train
 
 
@@ -126,12 +127,25 @@ def chunks(text: Any, cuts: Sequence[float]) -> list[Any]:
     return [text[start:end] for start, end in pairwise(places)]
 
 
+def objective_of_training(result: TrainResult) -> float:
+    """Measure the objective again, without what stands aside until training is over."""
+    model = result.model
+    if not isinstance(model, Classification) or model.direct is None:
+        return result.metrics[model.objective]
+    gain = model.direct.gain.clone()
+    model.direct.gain.zero_()
+    alone = model.quick_score(model.load_data(Run(result.run).tokens / "valid"))
+    model.direct.gain.copy_(gain)
+    assert result.metrics[model.objective] < alone + 0.1  # what stood aside is no loss
+    return alone
+
+
 @every_task
 def test_it_learns_its_own_sample_in_seconds(name: str, trained: Callable[[str], TrainResult]):
     result = trained(name)
     objective = result.model.objective
     assert result.metrics[objective] < CASES[name].goal
-    assert result.best == pytest.approx(result.metrics[objective], abs=0.1)
+    assert result.best == pytest.approx(objective_of_training(result), abs=0.1)
     assert result.model.baseline_name in result.baselines
     baseline = result.baselines[result.model.baseline_name]
     assert objective in baseline

@@ -116,8 +116,8 @@ def test_what_was_not_decided_early_is_decided_at_the_end(trained: TrainResult):
     stream = model.stream()
     before = stream.push([[0.0, 0.0], [0.5, 0.0], [1.0, 0.0]])
     if not any(event.fired for event in before):
-        (last,) = stream.finish()
-        assert last.fired is (last.label != "rest")
+        fired = [] if before[-1].label == "rest" else [before[-1].label]
+        assert [event.label for event in stream.finish() if event.fired] == fired
 
 
 def test_missing_values_in_a_stream_are_those_before(trained: TrainResult):
@@ -180,7 +180,7 @@ def test_it_goes_on_from_a_model_with_the_labels_both_know(trained: TrainResult,
     assert torch.allclose(
         ours[model.labels.names.index("up")], theirs[trained.model.labels.names.index("up")], atol=1e-6
     )
-    assert torch.equal(model.front.means, trained.model.front.means)
+    assert torch.equal(model.front.views.means, trained.model.front.views.means)
     with pytest.raises(ConfigError, match="in the model to go on from"):
         train("gesture", data, run=tmp_path / "other", start=trained.run, hidden_size=9, **options)
 
@@ -204,7 +204,7 @@ def test_samples_are_averaged_or_stretched():
 def test_the_views_are_value_distance_and_change_in_units_of_their_deviation():
     front = SeriesFront(1, SeriesClassificationConfig(filters=0))
     series = [np.array([[1.0], [3.0], [7.0]]), np.array([[0.0], [2.0]])]
-    front.fit(series)
+    front.views.fit(series)
     features, _ = front(torch.tensor([[[1.0], [3.0], [7.0]]]))
     raw = np.array([[1, 0, 0], [3, 2, 2], [7, 6, 4], [0, 0, 0], [2, 2, 2]], dtype=float)
     expected = (raw[:3] - raw.mean(0)) / raw.std(0)
@@ -213,7 +213,7 @@ def test_the_views_are_value_distance_and_change_in_units_of_their_deviation():
 
 def test_a_channel_that_never_changes_is_no_trouble():
     front = SeriesFront(2, SeriesClassificationConfig(filters=0))
-    front.fit([np.full((4, 2), 1e4)])
+    front.views.fit([np.full((4, 2), 1e4)])
     features, _ = front(torch.full((1, 3, 2), 1e4))
     assert torch.isfinite(features).all()
     assert features.abs().max() < 1

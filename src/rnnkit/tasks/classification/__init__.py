@@ -5,7 +5,7 @@ from rnnkit.tasks.classification.config import ClassificationOptions
 from rnnkit.tasks.classification.data import LabelledBatch, LabelledSequences
 from rnnkit.tasks.classification.decision import Decision
 from rnnkit.tasks.classification.labels import Labels
-from rnnkit.tasks.classification.network import ClassifierNetwork
+from rnnkit.tasks.classification.network import ClassifierNetwork, DirectScores
 from rnnkit.tasks.classification.results import LabelProbability, likeliest_labels
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "ClassificationOptions",
     "ClassifierNetwork",
     "Decision",
+    "DirectScores",
     "LabelProbability",
     "LabelledBatch",
     "LabelledSequences",

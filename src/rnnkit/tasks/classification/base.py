@@ -18,11 +18,13 @@ from rnnkit.tasks.classification.data import LabelledBatch, LabelledSequences
 from rnnkit.tasks.classification.decision import Decision, best_temperature
 from rnnkit.tasks.classification.labels import Labels
 from rnnkit.tasks.classification.losses import classification_loss
-from rnnkit.tasks.classification.network import ClassifierNetwork
+from rnnkit.tasks.classification.network import ClassifierNetwork, DirectScores
+from rnnkit.tasks.scale import search_scale
 
 MOST_STEPS = 65_536  # padded steps of a batch, in training and scoring
 SCORED_ROWS = 64
 QUICK_SEQUENCES = 4096
+GAIN_TOLERANCE = 0.05  # on the logarithm of the scale of what scores beside the network
 
 
 class Classification(Task):
@@ -32,13 +34,14 @@ class Classification(Task):
         config: Its options.
         labels: Of the training data.
         decision: How scores become an answer; chosen once training is over.
+        direct: What scores labels beside the network, if there is anything.
     """
 
     objective: ClassVar[str] = "nats"
     network: ClassifierNetwork
 
-    def __init__(self, config: Any, labels: Labels, decision: Decision) -> None:
-        self.config, self.labels, self.decision = config, labels, decision
+    def __init__(self, config: Any, labels: Labels, decision: Decision, direct: DirectScores | None = None) -> None:
+        self.config, self.labels, self.decision, self.direct = config, labels, decision, direct
         self.network = self.make_network()
 
     @abstractmethod
@@ -127,9 +130,25 @@ class Classification(Task):
         return self.decision.metrics(self.probabilities(data), data.targets)
 
     def calibrate(self, data: LabelledSequences) -> bool:
-        """Choose temperature and thresholds on validation data."""
+        """Choose on validation data how much what scores beside the network adds, then temperature and thresholds."""
+        if self.direct is not None:
+            self.direct.gain.fill_(self._best_gain(data, self.direct.gain))
         self.decision = Decision.fit(self.scores(data), data.targets)
         return True
+
+    def _best_gain(self, data: LabelledSequences, gain: Tensor) -> float:
+        """Return the scale of what scores beside the network with the least nats; 0 if that is none."""
+        gain.fill_(0)
+        chosen = spread(len(data), QUICK_SEQUENCES)
+        alone, targets = self.scores(data, most=QUICK_SEQUENCES), data.targets[chosen]
+        gain.fill_(1)
+        said = self.scores(data, most=QUICK_SEQUENCES) - alone
+
+        def nats(scale: float) -> float:
+            return best_temperature(alone + scale * said, targets)[1]
+
+        best = search_scale(nats, tolerance=GAIN_TOLERANCE)
+        return best if nats(best) < nats(0.0) else 0.0
 
     def draw(self, data: LabelledSequences, folder: Path, *, title: str) -> list[Path]:
         """Draw which label was taken for which."""
@@ -143,9 +162,11 @@ class Classification(Task):
         return [path]
 
     def save_assets(self, folder: Path) -> None:
-        """Write labels.json and decision.json."""
+        """Write labels.json, decision.json, and what scores beside the network."""
         self.labels.save(folder)
         self.decision.save(folder)
+        if self.direct is not None:
+            self.direct.save(folder)
 
 
 def spread(count: int, most: int | None) -> np.ndarray:

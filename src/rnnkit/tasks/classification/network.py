@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -32,22 +34,34 @@ class Front(Protocol):
         ...
 
 
-class DirectScores(Protocol):
-    """What scores labels beside the network, itself a module."""
+class DirectScores(nn.Module, ABC):
+    """Scores labels beside the network, on a scale that validation data chooses: 0, so no part of training, until then.
 
+    What it knows of the training data is kept in a file beside the weights.
+    """
+
+    gain: Tensor
     state_names: tuple[str, ...]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("gain", torch.zeros(1))
+
+    @abstractmethod
     def initial_state(self, batch: int) -> State:
         """Return the state before the first step."""
-        ...
 
-    def __call__(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+    @abstractmethod
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Return (batch, labels)."""
-        ...
 
+    @abstractmethod
     def running(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Return (batch, time, labels) of every beginning, and the state after the last step."""
-        ...
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write its file."""
 
 
 class ClassifierNetwork(nn.Module):
@@ -70,7 +84,7 @@ class ClassifierNetwork(nn.Module):
         pooling: str,
         dropout: float,
         num_labels: int,
-        direct: nn.Module | None = None,
+        direct: DirectScores | None = None,
     ) -> None:
         super().__init__()
         self.front, self.stack, self.direct = front, stack, direct
@@ -141,12 +155,12 @@ class ClassifierNetwork(nn.Module):
         yield "stack", self.stack.state_names
         yield "pooling", self.pooling.state_names
         if self.direct is not None:
-            yield "direct", self.direct.state_names  # type: ignore[misc]
+            yield "direct", self.direct.state_names
 
     def initial_state(self, batch: int) -> State:
         """Return the state before a sequence: (batch, ...) for each of `state_names`."""
         front, stack = self.front.initial_state(batch), self.stack.initial_state(batch)  # type: ignore[operator]
-        direct = () if self.direct is None else self.direct.initial_state(batch)  # type: ignore[operator]
+        direct = () if self.direct is None else self.direct.initial_state(batch)
         return (*front, *stack, *self.pooling.initial_state(batch, like=self.output.weight), *direct)
 
     def running(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
@@ -168,5 +182,5 @@ class ClassifierNetwork(nn.Module):
         scores = self.output(pooled)
         if self.direct is None:
             return scores, (*front, *stack, *pooling)
-        said, direct = self.direct.running(inputs, state[third:])  # type: ignore[operator]
+        said, direct = self.direct.running(inputs, state[third:])
         return scores + said, (*front, *stack, *pooling, *direct)

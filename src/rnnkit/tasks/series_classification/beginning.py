@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnnkit.data.series import SeriesSet
-from rnnkit.errors import ConfigError
+from rnnkit.errors import CheckpointError, ConfigError
 from rnnkit.tasks.classification import Labels, take_scores
 from rnnkit.tasks.series_classification.config import SeriesClassificationConfig
 from rnnkit.tasks.series_classification.features import prepare
@@ -16,6 +18,7 @@ from rnnkit.tasks.series_classification.features import prepare
 if TYPE_CHECKING:
     from rnnkit.tasks.series_classification.task import SeriesClassification
 
+NEW = ("output.", "direct.")  # parts of a network that begin anew beside another model's weights
 USUAL_STEPS = 100  # of a series: enough to follow a gesture, few enough to learn quickly
 
 
@@ -58,6 +61,30 @@ def _median_steps(examples: SeriesSet, config: SeriesClassificationConfig) -> fl
     return config.resample or float(np.median([len(one.values) for one in examples.examples]))
 
 
+def load_facts(path: Path, labels: Labels) -> dict[str, Any]:
+    """Read what `learn_facts` collected.
+
+    Args:
+        path: A JSON file.
+        labels: Of the model.
+
+    Returns:
+        The facts.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged.
+    """
+    try:
+        facts = json.loads(path.read_text())
+        fits = len(facts["means"]) == len(facts["channels"]) and len(facts["typical"]) == len(labels)
+        kinds = {"notes": list, "audio": bool, "stride": int}
+        if not fits or not all(isinstance(facts[name], kind) for name, kind in kinds.items()):
+            raise ValueError("its parts do not fit one another")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
+    return facts
+
+
 def take_weights(task: SeriesClassification, start: SeriesClassification) -> None:
     """Begin with the weights of a model of the same sizes, and with its scores of the labels that both have.
 
@@ -71,12 +98,12 @@ def take_weights(task: SeriesClassification, start: SeriesClassification) -> Non
     ours, theirs = task.network.state_dict(), start.network.state_dict()
     for name, tensor in ours.items():
         before = theirs.get(name)
-        if not name.startswith("output.") and (before is None or before.shape != tensor.shape):
+        if not name.startswith(NEW) and (before is None or before.shape != tensor.shape):
             size = "not there" if before is None else tuple(before.shape)
             raise ConfigError(
                 f"{name} is {tuple(tensor.shape)} here and {size} in the model to go on from; expected the same: "
                 "leave out the options that change the network's sizes, and use series of as many channels"
             )
-    kept = {name: tensor for name, tensor in theirs.items() if not name.startswith("output.")}
+    kept = {name: tensor for name, tensor in theirs.items() if not name.startswith(NEW)}
     task.network.load_state_dict({**ours, **kept})
     take_scores(task, start)

@@ -47,6 +47,9 @@ class SeriesClassificationConfig(ClassificationOptions):
     step_loss: float = 0.3
     """Share of the training loss that comes from every step, the later the more: without it early answers mean
     nothing. For models of one direction."""
+    direct: bool = True
+    """Add what random convolutions say of the labels by ridge regression (Dempster et al. 2020), on a scale that
+    validation data chooses when training is over."""
     dropout: float = 0.3
     pooling: Literal["last", "mean", "max", "attention", "concat"] = "concat"
 

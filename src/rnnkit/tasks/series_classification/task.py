@@ -16,7 +16,7 @@ from rnnkit.baselines.neighbours import NearestSeries
 from rnnkit.data.ragged import Ragged, in_batches
 from rnnkit.data.samples import sample_path
 from rnnkit.data.series import SeriesSet, read_series
-from rnnkit.errors import CheckpointError, ConfigError, DataError
+from rnnkit.errors import ConfigError, DataError
 from rnnkit.figures import earliness
 from rnnkit.kernels import State
 from rnnkit.tasks.base import Loss
@@ -36,6 +36,7 @@ from rnnkit.tasks.series_classification.config import SeriesClassificationConfig
 from rnnkit.tasks.series_classification.early import SHARES, EarlyRule, accuracy_by_share, share_metrics
 from rnnkit.tasks.series_classification.features import SeriesData, as_points, prepare, step_weights, vary
 from rnnkit.tasks.series_classification.network import SeriesFront, make_network
+from rnnkit.tasks.series_classification.random_convolutions import RandomConvolutions
 from rnnkit.tasks.series_classification.results import SeriesLabel, series_label
 from rnnkit.tasks.series_classification.stream import SeriesStream, parse_points
 
@@ -50,6 +51,7 @@ class SeriesClassification(Classification):
         labels: Of the training series.
         facts: What is remembered of them: "channels" by name, their "means", the "typical" number of steps of each
             label, "notes" from reading, whether they are "audio", "stride".
+        direct: What random convolutions of them say of the labels, if that is asked for.
         decision: How scores become an answer.
         rule: When an answer is safe to give.
     """
@@ -74,17 +76,18 @@ class SeriesClassification(Classification):
         labels: Labels,
         facts: dict[str, Any],
         *,
+        direct: RandomConvolutions | None = None,
         decision: Decision = Decision(),  # noqa: B008 - frozen
         rule: EarlyRule = EarlyRule(),  # noqa: B008 - frozen
     ) -> None:
         self.facts, self.rule = facts, rule
         self.means = np.array(facts["means"], dtype=np.float32)
         self.typical, self.hears, self.stride = list(facts["typical"]), bool(facts["audio"]), int(facts["stride"])
-        super().__init__(replace(config, stride=self.stride), labels, decision)
+        super().__init__(replace(config, stride=self.stride), labels, decision, direct)
 
     def make_network(self) -> ClassifierNetwork:
         """Draw a new network."""
-        return make_network(len(self.means), len(self.labels), self.config)
+        return make_network(len(self.means), len(self.labels), self.config, self.direct)
 
     # Data
 
@@ -107,8 +110,12 @@ class SeriesClassification(Classification):
         if config.null_label is not None and config.null_label not in labels.names:
             raise ConfigError(f"null_label is {config.null_label!r}; expected one of {', '.join(labels.names)}")
         facts, series = beginning.learn_facts(examples, labels, config)
-        task = cls(config, labels, facts)
-        task.front.fit(series)
+        direct = None
+        if config.direct:
+            targets = labels.encode((one.labels, one.place) for one in examples.examples)
+            direct = RandomConvolutions.fit(series, targets, num_labels=len(labels), seed=torch.initial_seed())
+        task = cls(config, labels, facts, direct=direct)
+        task.front.views.fit(series)
         if start is not None:
             beginning.take_weights(task, start)
         return task
@@ -167,7 +174,7 @@ class SeriesClassification(Classification):
 
     def vary(self, batch: LabelledBatch) -> LabelledBatch:
         """Vary the series of a training batch, as their options say."""
-        deviations = self.front.deviations[: len(self.means)]
+        deviations = self.front.views.deviations[: len(self.means)]
         inputs, lengths = vary(batch.inputs, batch.lengths, deviations, self.config)
         return LabelledBatch(inputs, lengths, batch.targets)
 
@@ -388,13 +395,5 @@ class SeriesClassification(Classification):
             CheckpointError: If a file is missing or damaged.
         """
         labels, decision, rule = Labels.load(folder), Decision.load(folder), EarlyRule.load(folder)
-        path = folder / "series.json"
-        try:
-            facts = json.loads(path.read_text())
-            fits = len(facts["means"]) == len(facts["channels"]) and len(facts["typical"]) == len(labels)
-            kinds = {"notes": list, "audio": bool, "stride": int}
-            if not fits or not all(isinstance(facts[name], kind) for name, kind in kinds.items()):
-                raise ValueError("its parts do not fit one another")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
-        return cls(config, labels, facts, decision=decision, rule=rule)
+        facts, direct = beginning.load_facts(folder / "series.json", labels), RandomConvolutions.load(folder)
+        return cls(config, labels, facts, direct=direct, decision=decision, rule=rule)

@@ -8,13 +8,14 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rnnkit.data.ragged import Ragged
 from rnnkit.data.tokens import DOCUMENT, UNKNOWN
 from rnnkit.errors import CheckpointError
 from rnnkit.kernels import State
 from rnnkit.sequences import valid_mask
+from rnnkit.tasks.classification import DirectScores
 
 SMOOTHING = 1.0  # added to every count
 MOST_PAIRS = 200_000
@@ -22,7 +23,7 @@ FILE_NAME = "naive-bayes.npz"
 LEAST_PAIR = 2  # a pair that occurs once says nothing of texts it is not in
 
 
-class NaiveBayes(nn.Module):
+class NaiveBayes(DirectScores):
     """Naive Bayes over tokens and pairs of them, on a scale that validation data chooses (after Wang and Manning 2012).
 
     A text's score of a label is the sum over its tokens and pairs of log p(token | label), less its mean over the
@@ -36,7 +37,6 @@ class NaiveBayes(nn.Module):
 
     keys: Tensor
     weights: Tensor
-    gain: Tensor
     state_names = ("sums", "numbers", "last")
 
     def __init__(self, pairs: np.ndarray, weights: np.ndarray) -> None:
@@ -44,7 +44,6 @@ class NaiveBayes(nn.Module):
         self.num_tokens = len(weights) - len(pairs)
         self.register_buffer("keys", torch.from_numpy(pairs), persistent=False)
         self.register_buffer("weights", torch.from_numpy(weights.astype(np.float32)), persistent=False)
-        self.register_buffer("gain", torch.zeros(1))
 
     @classmethod
     def count(cls, texts: Ragged, targets: np.ndarray, *, num_tokens: int, num_labels: int) -> Self:

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from rnnkit.data.tokens import SPECIAL_PIECES
 from rnnkit.kernels import State
 from rnnkit.layers import DroppedEmbedding, LockedDropout
-from rnnkit.tasks.classification import ClassifierNetwork
+from rnnkit.tasks.classification import ClassifierNetwork, DirectScores
 from rnnkit.tasks.text_classification.config import TextClassificationConfig
-from rnnkit.tasks.text_classification.naive_bayes import NaiveBayes
 
 
 class TokenFront(nn.Module):
@@ -48,7 +47,7 @@ class TokenFront(nn.Module):
 
 
 def make_network(
-    vocabulary_size: int, num_labels: int, config: TextClassificationConfig, direct: NaiveBayes | None = None
+    vocabulary_size: int, num_labels: int, config: TextClassificationConfig, direct: DirectScores | None = None
 ) -> ClassifierNetwork:
     """Draw the network of a classifier of texts."""
     front = TokenFront(vocabulary_size, config)

@@ -24,15 +24,12 @@ from rnnkit.tasks.classification import (
     Classification,
     ClassifierNetwork,
     Decision,
-    LabelledSequences,
     Labels,
     likeliest_labels,
 )
-from rnnkit.tasks.classification.base import MOST_STEPS, QUICK_SEQUENCES, SCORED_ROWS, spread
-from rnnkit.tasks.classification.decision import best_temperature
+from rnnkit.tasks.classification.base import MOST_STEPS, SCORED_ROWS
 from rnnkit.tasks.classification.labels import split_examples
 from rnnkit.tasks.classification.network import CHUNK_STEPS
-from rnnkit.tasks.scale import search_scale
 from rnnkit.tasks.text_classification import beginning
 from rnnkit.tasks.text_classification.config import TextClassificationConfig
 from rnnkit.tasks.text_classification.data import TextData, encode_texts, keep_bytes, normalise
@@ -41,7 +38,6 @@ from rnnkit.tasks.text_classification.network import TokenFront, make_network
 from rnnkit.tasks.text_classification.results import TextLabel, score_events
 from rnnkit.tasks.text_classification.stream import ScoreStream
 
-GAIN_TOLERANCE = 0.05  # on the logarithm
 EXAMPLES = ("A slow start, then pure joy.", "Two hours of my life that I will never get back.")
 
 
@@ -83,12 +79,12 @@ class TextClassification(Classification):
         decision: Decision = Decision(),  # noqa: B008 - frozen
         notes: Sequence[str] = (),
     ) -> None:
-        self.vocabulary, self._direct, self._notes = vocabulary, direct, tuple(notes)
-        super().__init__(config, labels, decision)
+        self.vocabulary, self._notes = vocabulary, tuple(notes)
+        super().__init__(config, labels, decision, direct)
 
     def make_network(self) -> ClassifierNetwork:
         """Draw a new network."""
-        return make_network(self.vocabulary.size, len(self.labels), self.config, self._direct)
+        return make_network(self.vocabulary.size, len(self.labels), self.config, self.direct)
 
     @property
     def front(self) -> TokenFront:
@@ -159,26 +155,6 @@ class TextClassification(Classification):
     def load_data(cls, folder: Path) -> TextData:
         """Read tokens that a run has saved."""
         return TextData.load(folder)
-
-    def calibrate(self, data: LabelledSequences) -> bool:
-        """Choose on validation data how much counting adds, then temperature and thresholds."""
-        if self._direct is not None:
-            self._direct.gain.fill_(self._best_gain(data, self._direct))
-        return super().calibrate(data)
-
-    def _best_gain(self, data: LabelledSequences, direct: NaiveBayes) -> float:
-        """Return the scale of what counting says with the least nats at the best temperature; 0 if that is none."""
-        direct.gain.fill_(0)
-        chosen = spread(len(data), QUICK_SEQUENCES)
-        alone, targets = self.scores(data, most=QUICK_SEQUENCES), data.targets[chosen]
-        direct.gain.fill_(1)
-        said = self.scores(data, most=QUICK_SEQUENCES) - alone
-
-        def nats(gain: float) -> float:
-            return best_temperature(alone + gain * said, targets)[1]
-
-        gain = search_scale(nats, tolerance=GAIN_TOLERANCE)
-        return gain if nats(gain) < nats(0.0) else 0.0
 
     # The baseline
 
@@ -295,8 +271,6 @@ class TextClassification(Classification):
         """Write vocabulary.json, labels.json, decision.json and text.json."""
         super().save_assets(folder)
         save_vocabulary(self.vocabulary, folder / "vocabulary.json")
-        if self._direct is not None:
-            self._direct.save(folder)
         (folder / "text.json").write_text(json.dumps({"notes": self._notes}))
 
     @classmethod

@@ -1,0 +1,264 @@
+"""What random convolutions say of the labels, by ridge regression, added to what the network says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnkit.data.ragged import Ragged, in_batches
+from rnnkit.errors import CheckpointError
+from rnnkit.kernels import State
+from rnnkit.sequences import valid_mask
+from rnnkit.tasks.classification import DirectScores
+from rnnkit.tasks.series_classification.views import VIEWS, SeriesViews
+
+FILE_NAME = "random-convolutions.npz"
+KERNELS = 256
+THRESHOLDS = 8  # of each kernel's output
+TAPS = 5  # steps that a kernel looks at
+MOST_VIEWS = 3  # that it looks at
+LONGEST_REACH = 256  # steps from its first tap to its last
+ALPHAS = tuple(10.0**power for power in range(-3, 2))  # L2 of the regression, on features of a norm of about 1
+MOST_SERIES = 8192  # that the regression learns from
+SAMPLED_SERIES = 256  # whose outputs give the thresholds
+SAMPLED_STEPS = 16_384
+LEAST_WIDTH = 1e-6  # of an output or a feature that never changes
+SOFTNESS = 0.1  # share of the deviation of a kernel's output over which a step counts in part
+SHORT = 0.1  # quantile of the lengths: a series so long is heard in full
+CHUNK = 4096  # padded steps whose features are in memory at once
+
+
+class RandomConvolutions(DirectScores):
+    """Ridge regression on how often random convolutions are high (after Dempster et al. 2020).
+
+    A kernel looks at a few views of the channels at steps 1, 2, 4, ... apart, with weights drawn from a normal
+    distribution. A feature is the share of the steps so far at which its output is above a threshold, a step close to
+    the threshold counting in part, so that rounding tips no feature over. The regression knows the training series by
+    heart, so training does without it: its scale, which validation data chooses, is 0 until then.
+
+    Args:
+        offsets: (offsets,) int64, how many steps back a kernel may look, in rising order.
+        kernels: (offsets * views, kernels) float32.
+        thresholds: (kernels, thresholds) float32.
+        widths: (kernels,) float32, over which a step counts in part.
+        weights: (kernels * thresholds, labels) float32, of the regression.
+        bias: (labels,) float32, of the regression.
+        short: (1,) float32, steps after which a series is heard in full; before, its scores are as much smaller as it
+            is shorter, for the regression learns from whole series.
+    """
+
+    offsets: Tensor
+    kernels: Tensor
+    thresholds: Tensor
+    widths: Tensor
+    weights: Tensor
+    bias: Tensor
+    short: Tensor
+    state_names = (*SeriesViews.state_names, "window", "sums", "steps")
+    ARRAYS = ("offsets", "kernels", "thresholds", "widths", "weights", "bias", "short")
+
+    def __init__(self, **arrays: np.ndarray) -> None:
+        super().__init__()
+        for name in self.ARRAYS:
+            self.register_buffer(name, torch.from_numpy(arrays[name]), persistent=False)
+        size = len(self.kernels) // len(self.offsets)
+        self.views = SeriesViews(size // VIEWS)
+        self.reach = int(self.offsets[-1])
+
+    @classmethod
+    def fit(cls, series: list[np.ndarray], targets: np.ndarray, *, num_labels: int, seed: int) -> Self:
+        """Draw kernels and learn the regression from training series.
+
+        Args:
+            series: (time, channels) each.
+            targets: (series,) label numbers.
+            num_labels: How many labels.
+            seed: Of the kernels.
+
+        Returns:
+            What they say, on a scale of 0.
+        """
+        generator = np.random.default_rng(seed)
+        chosen = np.linspace(0, len(series) - 1, min(len(series), MOST_SERIES)).astype(np.int64)
+        steps = Ragged.join((series[index] for index in chosen), like=series[0][:0])
+        drawn = _draw(generator, views=VIEWS * series[0].shape[1], typical=float(np.median(steps.lengths)))
+        short = np.maximum(np.quantile(steps.lengths, [SHORT]), 1).astype(np.float32)
+        made = cls(**drawn, **_nothing(num_labels), short=short)
+        made.views.fit(series)
+        made._set_thresholds(steps, generator)
+        weights, bias = _regress(made._shares_high(steps), targets[chosen], num_labels)
+        made.weights, made.bias = torch.from_numpy(weights), torch.from_numpy(bias)
+        return made
+
+    def _set_thresholds(self, steps: Ragged, generator: np.random.Generator) -> None:
+        """Spread each kernel's thresholds evenly over its outputs."""
+        outputs = []
+        some = np.linspace(0, len(steps) - 1, min(len(steps), SAMPLED_SERIES)).astype(np.int64)
+        for index in some:
+            state, inputs = self._reading(1), torch.from_numpy(steps[index][None])
+            for chunk in inputs.split(CHUNK, dim=1):
+                found, state = self._convolve(chunk, state)
+                outputs.append(found[0])
+        found = torch.cat(outputs).numpy()
+        found = found[generator.permutation(len(found))[:SAMPLED_STEPS]]
+        shares = (np.arange(THRESHOLDS) + 0.5) / THRESHOLDS
+        self.thresholds = torch.from_numpy(np.quantile(found, shares, axis=0).T.astype(np.float32))
+        self.widths = torch.from_numpy(np.maximum(SOFTNESS * found.std(0), LEAST_WIDTH).astype(np.float32))
+
+    def _shares_high(self, steps: Ragged) -> np.ndarray:
+        """Return the features of series: (series, kernels * thresholds) float32."""
+        features = np.zeros((len(steps), self.thresholds.numel()), dtype=np.float32)
+        for places in in_batches(steps.lengths, batch_size=64, most_steps=16 * CHUNK):
+            rows, lengths = steps.padded(places)
+            features[places] = self._features(torch.from_numpy(rows), torch.from_numpy(lengths)).numpy()
+        return features
+
+    # Scoring
+
+    def initial_state(self, batch: int) -> State:
+        """Return the state before a series."""
+        sums, steps = self.gain.new_zeros(batch, self.thresholds.numel()), self.gain.new_zeros(batch, 1)
+        return (*self._reading(batch), sums, steps)
+
+    def _reading(self, batch: int) -> State:
+        window = self.gain.new_zeros(batch, self.reach * self.views.output_size)
+        return (*self.views.initial_state(batch), window)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Score whole series.
+
+        Args:
+            inputs: (batch, time, channels) steps.
+            lengths: (batch,).
+
+        Returns:
+            (batch, labels).
+        """
+        if not self.gain:
+            return self.gain.new_zeros(len(inputs), len(self.bias))
+        return self._said(self._features(inputs, lengths), lengths[:, None])
+
+    def running(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Score every beginning of series, going on from `state`.
+
+        Args:
+            inputs: (batch, time, channels), all of them valid.
+            state: As returned by the previous call or `initial_state`.
+
+        Returns:
+            (batch, time, labels), and the state after the last step.
+        """
+        *reading, sums, steps = state
+        scores = [self.gain.new_zeros(len(inputs), 0, len(self.bias))]
+        for chunk in self._chunks(inputs):
+            outputs, reading = self._convolve(chunk, tuple(reading))
+            totals = sums[:, None] + self._high(outputs).cumsum(1)  # (batch, chunk, features)
+            counts = steps[:, None] + torch.arange(1, chunk.shape[1] + 1, device=steps.device)[:, None]
+            scores.append(self._said(totals / counts, counts))
+            sums, steps = totals[:, -1], counts[:, -1]
+        return torch.cat(scores, dim=1), (*reading, sums, steps)
+
+    def _said(self, features: Tensor, steps: Tensor) -> Tensor:
+        return self.gain * (steps / self.short).clamp(max=1) * (features @ self.weights + self.bias)
+
+    def _features(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Return the share of each series' steps at which each kernel is above each threshold."""
+        state, sums, first = self._reading(len(inputs)), self.gain.new_zeros(()), 0
+        for chunk in self._chunks(inputs):
+            outputs, state = self._convolve(chunk, state)
+            valid = valid_mask(lengths - first, chunk.shape[1])
+            sums = sums + (self._high(outputs) * valid[..., None]).sum(1)
+            first += chunk.shape[1]
+        return sums / lengths.clamp_min(1)[:, None]
+
+    def _chunks(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        return inputs.split(max(1, CHUNK // max(len(inputs), 1)), dim=1) if inputs.shape[1] else ()
+
+    def _convolve(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return the kernels' outputs, (batch, time, kernels), and the state of views and window after them."""
+        *before, window = state
+        views, after = self.views(inputs, tuple(before))
+        joined = torch.cat([window.view(len(inputs), self.reach, self.views.output_size), views], dim=1)
+        places = torch.arange(self.reach, joined.shape[1], device=joined.device)[:, None] - self.offsets
+        outputs = joined[:, places].flatten(2) @ self.kernels
+        return outputs, (*after, joined[:, joined.shape[1] - self.reach :].flatten(1))
+
+    def _high(self, outputs: Tensor) -> Tensor:
+        """Return how far above its thresholds each output is: (batch, time, kernels * thresholds) in [0, 1]."""
+        above = (outputs[..., None] - self.thresholds) / self.widths[:, None] + 0.5
+        return above.clamp(0, 1).flatten(2)
+
+    # Saving
+
+    def save(self, folder: Path) -> None:
+        """Write random-convolutions.npz."""
+        np.savez_compressed(folder / FILE_NAME, **{name: getattr(self, name).cpu().numpy() for name in self.ARRAYS})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """Read what `save` wrote; None where there is none.
+
+        Returns:
+            The regression, on a scale of 0, with new views.
+
+        Raises:
+            CheckpointError: If the file is damaged.
+        """
+        path = folder / FILE_NAME
+        if not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                return cls(**{name: saved[name] for name in cls.ARRAYS})
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise CheckpointError(f"{path} cannot be read ({error}); copy the model again") from error
+
+
+def _draw(generator: np.random.Generator, *, views: int, typical: float) -> dict[str, np.ndarray]:
+    """Draw kernels whose taps are 1, 2, 4, ... steps apart, as far as a typical series is long."""
+    spacings = [1]
+    while 2 * spacings[-1] * (TAPS - 1) < min(typical, LONGEST_REACH + 1):
+        spacings.append(2 * spacings[-1])
+    offsets = np.unique(np.outer(spacings, np.arange(TAPS)))
+    kernels = np.zeros((len(offsets), views, KERNELS), dtype=np.float32)
+    for kernel in range(KERNELS):
+        places = np.searchsorted(offsets, spacings[kernel % len(spacings)] * np.arange(TAPS))
+        seen = generator.choice(views, size=min(generator.integers(1, MOST_VIEWS + 1), views), replace=False)
+        kernels[places[:, None], seen, kernel] = generator.normal(size=(TAPS, len(seen)))
+    return {"offsets": offsets, "kernels": kernels.reshape(-1, KERNELS)}
+
+
+def _nothing(num_labels: int) -> dict[str, np.ndarray]:
+    """Return thresholds and a regression that are still to be learnt."""
+    sizes = {
+        "thresholds": (KERNELS, THRESHOLDS),
+        "widths": (KERNELS,),
+        "weights": (KERNELS * THRESHOLDS, num_labels),
+        "bias": (num_labels,),
+    }
+    return {name: np.ones(size, dtype=np.float32) for name, size in sizes.items()}
+
+
+def _regress(features: np.ndarray, targets: np.ndarray, num_labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fit -1 and 1 for every label, with the L2 that leaves least error on series left out.
+
+    Args:
+        features: (series, features).
+        targets: (series,) label numbers.
+        num_labels: How many labels.
+
+    Returns:
+        (features, labels) weights and (labels,) bias.
+    """
+    from sklearn.linear_model import RidgeCV  # slow to import
+
+    means, scales = features.mean(0), np.maximum(features.std(0), LEAST_WIDTH) * np.sqrt(features.shape[1])
+    outputs = np.where(targets[:, None] == np.arange(num_labels), 1.0, -1.0)
+    found = RidgeCV(ALPHAS).fit((features - means) / scales, outputs)
+    weights = np.asarray(found.coef_).T / scales[:, None]
+    return weights.astype(np.float32), (found.intercept_ - means @ weights).astype(np.float32)
