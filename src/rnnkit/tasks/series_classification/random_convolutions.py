@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from zipfile import BadZipFile
 
 import numpy as np
@@ -23,13 +23,16 @@ THRESHOLDS = 8  # of each kernel's output
 TAPS = 5  # steps that a kernel looks at
 MOST_VIEWS = 3  # that it looks at
 LONGEST_REACH = 256  # steps from its first tap to its last
-ALPHAS = tuple(10.0**power for power in range(-3, 2))  # L2 of the regression, on features of a norm of about 1
+ALPHAS = tuple(
+    10.0**power for power in range(-3, 2)
+)  # L2, on features of a norm of about 1; that with least error on series left out
 MOST_SERIES = 8192  # that the regression learns from
 SAMPLED_SERIES = 256  # whose outputs give the thresholds
 SAMPLED_STEPS = 16_384
 LEAST_WIDTH = 1e-6  # of an output or a feature that never changes
 SOFTNESS = 0.1  # share of the deviation of a kernel's output over which a step counts in part
-SHORT = 0.1  # quantile of the lengths: a series so long is heard in full
+SHORT = 0.1  # quantile of the lengths: from there on a series counts as whole
+BEGINNINGS = (0.25, 0.5, 0.75)  # shares of the training series that the first regression learns from
 CHUNK = 4096  # padded steps whose features are in memory at once
 
 
@@ -38,18 +41,19 @@ class RandomConvolutions(DirectScores):
 
     A kernel looks at a few views of the channels at steps 1, 2, 4, ... apart, with weights drawn from a normal
     distribution. A feature is the share of the steps so far at which its output is above a threshold, a step close to
-    the threshold counting in part, so that rounding tips no feature over. The regression knows the training series by
-    heart, so training does without it: its scale, which validation data chooses, is 0 until then.
+    the threshold counting in part, so that rounding tips no feature over. One regression has learnt from beginnings of
+    series and answers first; another has learnt from whole ones and answers once a series is as long as short ones
+    are; in between their answers are mixed. They know the training series by heart, so training does without them:
+    their scale, which validation data chooses, is 0 until then.
 
     Args:
         offsets: (offsets,) int64, how many steps back a kernel may look, in rising order.
         kernels: (offsets * views, kernels) float32.
         thresholds: (kernels, thresholds) float32.
         widths: (kernels,) float32, over which a step counts in part.
-        weights: (kernels * thresholds, labels) float32, of the regression.
-        bias: (labels,) float32, of the regression.
-        short: (1,) float32, steps after which a series is heard in full; before, its scores are as much smaller as it
-            is shorter, for the regression learns from whole series.
+        weights: (kernels * thresholds, 2 * labels) float32, of the regressions of beginnings and of whole series.
+        bias: (2 * labels,) float32, of both.
+        short: (1,) float32, steps after which a series counts as whole.
     """
 
     offsets: Tensor
@@ -83,6 +87,8 @@ class RandomConvolutions(DirectScores):
         Returns:
             What they say, on a scale of 0.
         """
+        from sklearn.linear_model import Ridge, RidgeCV  # slow to import
+
         generator = np.random.default_rng(seed)
         chosen = np.linspace(0, len(series) - 1, min(len(series), MOST_SERIES)).astype(np.int64)
         steps = Ragged.join((series[index] for index in chosen), like=series[0][:0])
@@ -91,8 +97,13 @@ class RandomConvolutions(DirectScores):
         made = cls(**drawn, **_nothing(num_labels), short=short)
         made.views.fit(series)
         made._set_thresholds(steps, generator)
-        weights, bias = _regress(made._shares_high(steps), targets[chosen], num_labels)
-        made.weights, made.bias = torch.from_numpy(weights), torch.from_numpy(bias)
+        outputs = np.where(targets[chosen, None] == np.arange(num_labels), 1.0, -1.0).astype(np.float32)
+        chooser = RidgeCV(np.array(ALPHAS))
+        late = _regress(made._shares_high(steps, 1.0), outputs, chooser)
+        beginnings = np.concatenate([made._shares_high(steps, share) for share in BEGINNINGS])
+        early = _regress(beginnings, np.tile(outputs, (len(BEGINNINGS), 1)), Ridge(float(np.asarray(chooser.alpha_))))
+        found = np.concatenate([early, late], axis=1)
+        made.weights, made.bias = torch.from_numpy(found[:-1]), torch.from_numpy(found[-1])
         return made
 
     def _set_thresholds(self, steps: Ragged, generator: np.random.Generator) -> None:
@@ -110,12 +121,13 @@ class RandomConvolutions(DirectScores):
         self.thresholds = torch.from_numpy(np.quantile(found, shares, axis=0).T.astype(np.float32))
         self.widths = torch.from_numpy(np.maximum(SOFTNESS * found.std(0), LEAST_WIDTH).astype(np.float32))
 
-    def _shares_high(self, steps: Ragged) -> np.ndarray:
-        """Return the features of series: (series, kernels * thresholds) float32."""
+    def _shares_high(self, steps: Ragged, share: float) -> np.ndarray:
+        """Return the features of beginnings of series: (series, kernels * thresholds) float32."""
         features = np.zeros((len(steps), self.thresholds.numel()), dtype=np.float32)
         for places in in_batches(steps.lengths, batch_size=64, most_steps=16 * CHUNK):
             rows, lengths = steps.padded(places)
-            features[places] = self._features(torch.from_numpy(rows), torch.from_numpy(lengths)).numpy()
+            heard = np.ceil(share * lengths).astype(np.int64)
+            features[places] = self._features(torch.from_numpy(rows), torch.from_numpy(heard)).numpy()
         return features
 
     # Scoring
@@ -140,7 +152,7 @@ class RandomConvolutions(DirectScores):
             (batch, labels).
         """
         if not self.gain:
-            return self.gain.new_zeros(len(inputs), len(self.bias))
+            return self.gain.new_zeros(len(inputs), len(self.bias) // 2)
         return self._said(self._features(inputs, lengths), lengths[:, None])
 
     def running(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
@@ -154,7 +166,7 @@ class RandomConvolutions(DirectScores):
             (batch, time, labels), and the state after the last step.
         """
         *reading, sums, steps = state
-        scores = [self.gain.new_zeros(len(inputs), 0, len(self.bias))]
+        scores = [self.gain.new_zeros(len(inputs), 0, len(self.bias) // 2)]
         for chunk in self._chunks(inputs):
             outputs, reading = self._convolve(chunk, tuple(reading))
             totals = sums[:, None] + self._high(outputs).cumsum(1)  # (batch, chunk, features)
@@ -164,7 +176,8 @@ class RandomConvolutions(DirectScores):
         return torch.cat(scores, dim=1), (*reading, sums, steps)
 
     def _said(self, features: Tensor, steps: Tensor) -> Tensor:
-        return self.gain * (steps / self.short).clamp(max=1) * (features @ self.weights + self.bias)
+        early, late = (features @ self.weights + self.bias).chunk(2, dim=-1)
+        return self.gain * torch.lerp(early, late, (2 * steps / self.short - 1).clamp(0, 1))
 
     def _features(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Return the share of each series' steps at which each kernel is above each threshold."""
@@ -238,27 +251,24 @@ def _nothing(num_labels: int) -> dict[str, np.ndarray]:
     sizes = {
         "thresholds": (KERNELS, THRESHOLDS),
         "widths": (KERNELS,),
-        "weights": (KERNELS * THRESHOLDS, num_labels),
-        "bias": (num_labels,),
+        "weights": (KERNELS * THRESHOLDS, 2 * num_labels),
+        "bias": (2 * num_labels,),
     }
     return {name: np.ones(size, dtype=np.float32) for name, size in sizes.items()}
 
 
-def _regress(features: np.ndarray, targets: np.ndarray, num_labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fit -1 and 1 for every label, with the L2 that leaves least error on series left out.
+def _regress(features: np.ndarray, outputs: np.ndarray, regression: Any) -> np.ndarray:
+    """Fit -1 and 1 for every label.
 
     Args:
-        features: (series, features).
-        targets: (series,) label numbers.
-        num_labels: How many labels.
+        features: (series, features) float32.
+        outputs: (series, labels) float32.
+        regression: Of scikit-learn.
 
     Returns:
-        (features, labels) weights and (labels,) bias.
+        (features + 1, labels) float32 weights, the last row of a constant 1.
     """
-    from sklearn.linear_model import RidgeCV  # slow to import
-
     means, scales = features.mean(0), np.maximum(features.std(0), LEAST_WIDTH) * np.sqrt(features.shape[1])
-    outputs = np.where(targets[:, None] == np.arange(num_labels), 1.0, -1.0)
-    found = RidgeCV(ALPHAS).fit((features - means) / scales, outputs)
-    weights = np.asarray(found.coef_).T / scales[:, None]
-    return weights.astype(np.float32), (found.intercept_ - means @ weights).astype(np.float32)
+    regression.fit((features - means) / scales, outputs)
+    weights = regression.coef_.reshape(outputs.shape[1], -1).T / scales[:, None]
+    return np.vstack([weights, regression.intercept_ - means @ weights]).astype(np.float32)
