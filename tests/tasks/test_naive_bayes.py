@@ -46,7 +46,7 @@ def fitted() -> NaiveBayes:
 
 
 def test_it_is_naive_bayes_over_tokens_plus_naive_bayes_over_pairs(fitted: NaiveBayes):
-    assert fitted.keys.tolist() == [first * TOKENS + second for first, second in PAIRS]
+    assert fitted.pairs.tolist() == [first * TOKENS + second for first, second in PAIRS]
     new = [[0, 2, 3, 4, 3], [0, 5], [0, 1], [0]]
     expected = np.zeros((len(new), 3))
     for train_counts, new_counts in zip(counted(TEXTS), counted(new), strict=True):

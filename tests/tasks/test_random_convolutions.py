@@ -9,7 +9,7 @@ import torch
 from rnnkit import load, train
 from rnnkit.errors import CheckpointError
 from rnnkit.tasks.series_classification import SeriesClassification
-from rnnkit.tasks.series_classification.random_convolutions import FILE_NAME, KERNELS, TAPS, RandomConvolutions
+from rnnkit.tasks.series_classification.random_convolutions import KERNELS, TAPS, RandomConvolutions
 
 CHANNELS = 2
 
@@ -145,8 +145,8 @@ def test_a_model_keeps_them_and_a_damaged_file_is_refused(tmp_path: Path):
     again = load(result.run)
     assert isinstance(again, SeriesClassification)
     assert [one.probability for one in again.predict(series)] == [one.probability for one in model.predict(series)]
-    (result.run / "model" / FILE_NAME).write_bytes(b"PK no archive")
-    with pytest.raises(CheckpointError, match=rf"{FILE_NAME} cannot be read"):
+    (result.run / "model" / RandomConvolutions.file_name).write_bytes(b"PK no archive")
+    with pytest.raises(CheckpointError, match=rf"{RandomConvolutions.file_name} cannot be read"):
         load(result.run)
 
 
@@ -155,4 +155,4 @@ def test_the_network_stands_alone_where_that_is_asked_for(tmp_path: Path):
     result = train("gesture", write(tmp_path / "waves.npz", 60), run=tmp_path / "run", **options)
     assert isinstance(result.model, SeriesClassification)
     assert result.model.network.direct is None
-    assert not (result.run / "model" / FILE_NAME).exists()
+    assert not (result.run / "model" / RandomConvolutions.file_name).exists()

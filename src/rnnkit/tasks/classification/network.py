@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol, Self
+from zipfile import BadZipFile
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rnnkit.errors import CheckpointError
 from rnnkit.kernels import State
 from rnnkit.layers import Pooling, Stack
 from rnnkit.layers.dropout import locked_dropout
@@ -42,6 +45,9 @@ class DirectScores(nn.Module, ABC):
 
     gain: Tensor
     state_names: tuple[str, ...]
+    file_name: ClassVar[str]
+    kept: ClassVar[tuple[str, ...]]
+    """Names of the buffers in the file, and of the arguments from which they are made again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,9 +65,28 @@ class DirectScores(nn.Module, ABC):
     def running(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Return (batch, time, labels) of every beginning, and the state after the last step."""
 
-    @abstractmethod
     def save(self, folder: Path) -> None:
         """Write its file."""
+        np.savez(folder / self.file_name, **{name: getattr(self, name).cpu().numpy() for name in self.kept})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """Read what `save` wrote; None where there is none.
+
+        Returns:
+            What it knows, on a scale of 0.
+
+        Raises:
+            CheckpointError: If the file is damaged.
+        """
+        path = folder / cls.file_name
+        if not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                return cls(**{name: saved[name] for name in cls.kept})
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise CheckpointError(f"{path} cannot be read ({error}); copy the model again") from error
 
 
 class ClassifierNetwork(nn.Module):

@@ -54,8 +54,6 @@ class SeriesFront(nn.Module):
         features, after = self.views(inputs, state[:first], lengths)
         if self.convolution is None:
             return features, after
-        if not inputs.shape[1]:
-            return inputs.new_zeros(len(inputs), 0, self.output_size), state
         outputs, window = self.convolution(features, state[first:], lengths)
         return outputs, (*after, *window)
 

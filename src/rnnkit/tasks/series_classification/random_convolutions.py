@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Self
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rnnkit.data.ragged import Ragged, in_batches
-from rnnkit.errors import CheckpointError
 from rnnkit.kernels import State
 from rnnkit.sequences import valid_mask
 from rnnkit.tasks.classification import DirectScores
 from rnnkit.tasks.series_classification.views import VIEWS, SeriesViews
 
-FILE_NAME = "random-convolutions.npz"
 KERNELS = 256
 THRESHOLDS = 8  # of each kernel's output
 TAPS = 5  # steps that a kernel looks at
@@ -64,11 +60,12 @@ class RandomConvolutions(DirectScores):
     bias: Tensor
     short: Tensor
     state_names = (*SeriesViews.state_names, "window", "sums", "steps")
-    ARRAYS = ("offsets", "kernels", "thresholds", "widths", "weights", "bias", "short")
+    file_name = "random-convolutions.npz"
+    kept = ("offsets", "kernels", "thresholds", "widths", "weights", "bias", "short")
 
     def __init__(self, **arrays: np.ndarray) -> None:
         super().__init__()
-        for name in self.ARRAYS:
+        for name in self.kept:
             self.register_buffer(name, torch.from_numpy(arrays[name]), persistent=False)
         size = len(self.kernels) // len(self.offsets)
         self.views = SeriesViews(size // VIEWS)
@@ -205,31 +202,6 @@ class RandomConvolutions(DirectScores):
         """Return how far above its thresholds each output is: (batch, time, kernels * thresholds) in [0, 1]."""
         above = (outputs[..., None] - self.thresholds) / self.widths[:, None] + 0.5
         return above.clamp(0, 1).flatten(2)
-
-    # Saving
-
-    def save(self, folder: Path) -> None:
-        """Write random-convolutions.npz."""
-        np.savez_compressed(folder / FILE_NAME, **{name: getattr(self, name).cpu().numpy() for name in self.ARRAYS})
-
-    @classmethod
-    def load(cls, folder: Path) -> Self | None:
-        """Read what `save` wrote; None where there is none.
-
-        Returns:
-            The regression, on a scale of 0, with new views.
-
-        Raises:
-            CheckpointError: If the file is damaged.
-        """
-        path = folder / FILE_NAME
-        if not path.is_file():
-            return None
-        try:
-            with np.load(path, allow_pickle=False) as saved:
-                return cls(**{name: saved[name] for name in cls.ARRAYS})
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise CheckpointError(f"{path} cannot be read ({error}); copy the model again") from error
 
 
 def _draw(generator: np.random.Generator, *, views: int, typical: float) -> dict[str, np.ndarray]:

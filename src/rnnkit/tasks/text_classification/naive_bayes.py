@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Self
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -12,14 +10,12 @@ from torch import Tensor
 
 from rnnkit.data.ragged import Ragged
 from rnnkit.data.tokens import DOCUMENT, UNKNOWN
-from rnnkit.errors import CheckpointError
 from rnnkit.kernels import State
 from rnnkit.sequences import valid_mask
 from rnnkit.tasks.classification import DirectScores
 
 SMOOTHING = 1.0  # added to every count
 MOST_PAIRS = 200_000
-FILE_NAME = "naive-bayes.npz"
 LEAST_PAIR = 2  # a pair that occurs once says nothing of texts it is not in
 
 
@@ -35,14 +31,16 @@ class NaiveBayes(DirectScores):
         weights: (tokens + pairs, labels) what each says of the labels.
     """
 
-    keys: Tensor
+    pairs: Tensor
     weights: Tensor
+    file_name = "naive-bayes.npz"
+    kept = ("pairs", "weights")
     state_names = ("sums", "numbers", "last")
 
     def __init__(self, pairs: np.ndarray, weights: np.ndarray) -> None:
         super().__init__()
         self.num_tokens = len(weights) - len(pairs)
-        self.register_buffer("keys", torch.from_numpy(pairs), persistent=False)
+        self.register_buffer("pairs", torch.from_numpy(pairs), persistent=False)
         self.register_buffer("weights", torch.from_numpy(weights.astype(np.float32)), persistent=False)
 
     @classmethod
@@ -121,35 +119,12 @@ class NaiveBayes(DirectScores):
         before = torch.cat([last, inputs[:, :-1]], dim=1)
         tells = inputs > UNKNOWN
         said = torch.where(tells[..., None], self.weights[inputs], 0.0)
-        if len(self.keys):
+        if len(self.pairs):
             keys = before * self.num_tokens + inputs
-            places = torch.searchsorted(self.keys, keys).clamp_max(len(self.keys) - 1)
-            known = tells & (before > UNKNOWN) & (self.keys[places] == keys)
+            places = torch.searchsorted(self.pairs, keys).clamp_max(len(self.pairs) - 1)
+            known = tells & (before > UNKNOWN) & (self.pairs[places] == keys)
             said = said + torch.where(known[..., None], self.weights[self.num_tokens + places], 0.0)
         return said, tells[..., None].to(said.dtype)
-
-    def save(self, folder: Path) -> None:
-        """Write naive-bayes.npz."""
-        np.savez(folder / FILE_NAME, pairs=self.keys.cpu().numpy(), weights=self.weights.cpu().numpy())
-
-    @classmethod
-    def load(cls, folder: Path) -> Self | None:
-        """Read what `save` wrote; None where there is none.
-
-        Returns:
-            The weights, on a scale of 0.
-
-        Raises:
-            CheckpointError: If the file is damaged.
-        """
-        path = folder / FILE_NAME
-        if not path.is_file():
-            return None
-        try:
-            with np.load(path, allow_pickle=False) as saved:
-                return cls(saved["pairs"], saved["weights"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise CheckpointError(f"{path} cannot be read ({error}); copy the model again") from error
 
 
 def _tells(tokens: np.ndarray) -> np.ndarray:
