@@ -8,6 +8,7 @@ import torch
 
 from rnnkit import load, train
 from rnnkit.errors import CheckpointError
+from rnnkit.tasks.classification import Classification
 from rnnkit.tasks.series_classification import SeriesClassification
 from rnnkit.tasks.series_classification.random_convolutions import KERNELS, TAPS, RandomConvolutions
 
@@ -131,6 +132,21 @@ def write(path: Path, count: int) -> Path:
         labels=np.array(["slow", "quick"])[targets],
     )
     return path
+
+
+def test_a_few_series_that_both_answer_well_silence_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    options = {"steps": 2, "hidden_size": 8, "filters": 8, "threads": 1}
+    result = train("gesture", write(tmp_path / "waves.npz", 60), run=tmp_path / "run", **options)
+    model, data = result.model, result.model.load_data(result.run / "tokens" / "valid")
+    assert isinstance(model, SeriesClassification)
+    assert model.direct is not None
+    gain, right = model.direct.gain, np.eye(2)[data.targets]
+    monkeypatch.setattr(model, "scores", lambda data, most=None: 6 * right + gain.item() * 0.5 * right)
+    Classification.calibrate(model, data)
+    assert gain.item() == pytest.approx(12, rel=0.05)
+    monkeypatch.setattr(model, "scores", lambda data, most=None: 6 * right - gain.item() * 0.5 * right)
+    Classification.calibrate(model, data)
+    assert gain.item() < 11.9  # it says the opposite, so it must not win
 
 
 def test_a_model_keeps_them_and_a_damaged_file_is_refused(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -132,23 +133,32 @@ class Classification(Task):
     def calibrate(self, data: LabelledSequences) -> bool:
         """Choose on validation data how much what scores beside the network adds, then temperature and thresholds."""
         if self.direct is not None:
-            self.direct.gain.fill_(self._best_gain(data, self.direct.gain))
+            self.direct.gain.fill_(self._best_gain(data, self.direct))
         self.decision = Decision.fit(self.scores(data), data.targets)
         return True
 
-    def _best_gain(self, data: LabelledSequences, gain: Tensor) -> float:
-        """Return the scale of what scores beside the network with the least nats; 0 if that is none."""
-        gain.fill_(0)
+    def _best_gain(self, data: LabelledSequences, direct: DirectScores) -> float:
+        """Return the scale with the least nats of what scores beside the network; 0 if nothing makes it worth adding.
+
+        Where there is trust in it, the scale is held near the one that spreads the scores of both alike.
+        """
+        direct.gain.fill_(0)
         chosen = spread(len(data), QUICK_SEQUENCES)
         alone, targets = self.scores(data, most=QUICK_SEQUENCES), data.targets[chosen]
-        gain.fill_(1)
+        direct.gain.fill_(1)
         said = self.scores(data, most=QUICK_SEQUENCES) - alone
+        if not (alone.std() > 0 and said.std() > 0):
+            return 0.0
+        alike = float(alone.std() / said.std())
 
         def nats(scale: float) -> float:
-            return best_temperature(alone + scale * said, targets)[1]
+            return best_temperature(alone + scale * alike * said, targets)[1]
 
-        best = search_scale(nats, tolerance=GAIN_TOLERANCE)
-        return best if nats(best) < nats(0.0) else 0.0
+        def cost(scale: float) -> float:
+            return nats(scale) + direct.trust * math.log(scale) ** 2 / len(targets)
+
+        best = search_scale(cost, tolerance=GAIN_TOLERANCE)
+        return alike * best if direct.trust or nats(best) < nats(0.0) else 0.0
 
     def draw(self, data: LabelledSequences, folder: Path, *, title: str) -> list[Path]:
         """Draw which label was taken for which."""

@@ -48,6 +48,8 @@ class DirectScores(nn.Module, ABC):
     file_name: ClassVar[str]
     kept: ClassVar[tuple[str, ...]]
     """Names of the buffers in the file, and of the arguments from which they are made again."""
+    trust: ClassVar[float] = 0.0
+    """How many validation sequences it takes to move its scale far from where it adds as much as the network."""
 
     def __init__(self) -> None:
         super().__init__()
