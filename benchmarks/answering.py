@@ -1,9 +1,10 @@
-"""Sentences a second of sentiment and tagging, one at a time and 64 at once, and how long a person waits for the first.
+"""Sentences a second of sentiment and tagging, how long a person waits for the first, and the time of a live point.
 
 Networks of the default options, trained for a few steps: how long an answer takes does not depend on how good it is.
-A row is the median over rounds of all validation sentences. The wait is that of a new process from its call to its
-answer, beside that for the libraries alone and for them and the model. Needs RNNKIT_DATA. Run alone on the machine:
-python benchmarks/answering.py [--commit]
+Sentences are answered one at a time and 64 at once; a row is the median over rounds of all validation sentences. The
+wait is that of a new process from its call to its answer, beside that for the libraries alone and for them and the
+model. A live point is one of a stroke pushed into a stream, with and without the random convolutions beside the
+network. Needs RNNKIT_DATA. Run alone on the machine: python benchmarks/answering.py [--commit]
 """
 
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 import rnnkit
 from record import measure
+from rnnkit.tasks import SeriesClassification
 from startup import seconds
 
 DATA = {
@@ -25,11 +27,15 @@ DATA = {
 SENTENCE = "Angela Merkel visited a charming little car factory in Nagoya, and it was pure joy."
 ROUNDS = 7
 SENTENCES = 512
+STROKES = 40
 ROWS: list[dict[str, Any]] = [{"task": task, "batch": batch} for task in DATA for batch in (1, 64)]
 ROWS += [{"task": task, "wait": what} for task in DATA for what in ("libraries", "model", "answer")]
+ROWS += [{"task": "series-classification", "stream": what} for what in ("network", "network and random convolutions")]
 
 
 def run(row: dict[str, Any]) -> dict[str, Any]:
+    if "stream" in row:
+        return live_points(direct=row["stream"] != "network")
     folder, suffix = DATA[row["task"]]
     root = Path(os.environ["RNNKIT_DATA"]) / folder
     with tempfile.TemporaryDirectory() as place:
@@ -62,6 +68,23 @@ def throughput(model: Any, texts: list[str], batch: int) -> dict[str, Any]:
         "sentences": len(texts),
         "words": sum(len(text.split()) for text in texts) / len(texts),
     }
+
+
+def live_points(*, direct: bool) -> dict[str, Any]:
+    """Push the points of the bundled strokes into streams one by one."""
+    with tempfile.TemporaryDirectory() as place:
+        model = rnnkit.train(
+            "gesture", SeriesClassification.demo_data(), run=Path(place) / "run", steps=20, direct=direct
+        ).model
+    assert isinstance(model, SeriesClassification)
+    waits = []
+    for series in model.read_inputs(model.demo_data())[:STROKES]:
+        stream = model.stream()
+        for point in series:
+            before = time.perf_counter()
+            stream.push(point[None])
+            waits.append(1e6 * (time.perf_counter() - before))
+    return {"microseconds": statistics.median(waits), "microseconds_99": statistics.quantiles(waits, n=100)[-1]}
 
 
 def wait(what: str, folder: str) -> dict[str, Any]:
