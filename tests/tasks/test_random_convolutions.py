@@ -64,8 +64,9 @@ def by_hand(fitted: RandomConvolutions, one: np.ndarray) -> np.ndarray:
                 outputs[step] += views[step - offset] @ kernels[place]
     high = np.clip((outputs[..., None] - thresholds) / widths[:, None] + 0.5, 0, 1).reshape(len(one), -1)
     early, late = np.split(high.mean(0) @ fitted.weights.numpy() + fitted.bias.numpy(), 2)
-    whole = np.clip(2 * len(one) / float(fitted.short) - 1, 0, 1)
-    return (1 - whole) * early + whole * late
+    length = min(1.0, len(one) / float(fitted.short))
+    whole = max(0.0, 2 * length - 1)
+    return length * ((1 - whole) * early + whole * late)
 
 
 def test_scores_are_those_counted_by_hand(fitted: RandomConvolutions):

@@ -28,8 +28,7 @@ SAMPLED_STEPS = 16_384
 LEAST_WIDTH = 1e-6  # of an output or a feature that never changes
 SOFTNESS = 0.1  # share of the deviation of a kernel's output over which a step counts in part
 SHORT = 0.1  # quantile of the lengths: from there on a series counts as whole
-BEGINNINGS = (0.25, 0.5, 0.75, 1.0)  # shares of the training series that the first regression learns from: whole, for a
-# quicker person draws the same with fewer points
+BEGINNINGS = (0.25, 0.5, 0.75, 1.0)  # shares that the first regression learns from: who is quick has fewer points
 CHUNK = 4096  # padded steps whose features are in memory at once
 
 
@@ -40,8 +39,9 @@ class RandomConvolutions(DirectScores):
     distribution. A feature is the share of the steps so far at which its output is above a threshold, a step close to
     the threshold counting in part, so that rounding tips no feature over. One regression has learnt from beginnings of
     series too and answers first; another has learnt from whole ones and answers once a series is as long as short ones
-    are; in between their answers are mixed. They know the training series by heart, so training does without them:
-    their scale, which validation data chooses, is 0 until then.
+    are; in between their answers are mixed. As much as a series is shorter they say less, for one that is drawn quickly
+    is short and whole, and the network knows those better. They know the training series by heart, so training does
+    without them: their scale, which validation data chooses, is 0 until then.
 
     Args:
         offsets: (offsets,) int64, how many steps back a kernel may look, in rising order.
@@ -176,7 +176,8 @@ class RandomConvolutions(DirectScores):
 
     def _said(self, features: Tensor, steps: Tensor) -> Tensor:
         early, late = (features @ self.weights + self.bias).chunk(2, dim=-1)
-        return self.gain * torch.lerp(early, late, (2 * steps / self.short - 1).clamp(0, 1))
+        whole = (steps / self.short).clamp(max=1)
+        return self.gain * whole * torch.lerp(early, late, (2 * whole - 1).clamp(min=0))
 
     def _features(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Return the share of each series' steps at which each kernel is above each threshold."""
