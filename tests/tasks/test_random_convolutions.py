@@ -65,13 +65,13 @@ def by_hand(fitted: RandomConvolutions, one: np.ndarray) -> np.ndarray:
     high = np.clip((outputs[..., None] - thresholds) / widths[:, None] + 0.5, 0, 1).reshape(len(one), -1)
     early, late = np.split(high.mean(0) @ fitted.weights.numpy() + fitted.bias.numpy(), 2)
     length = min(1.0, len(one) / float(fitted.short))
-    whole = max(0.0, 2 * length - 1)
+    whole = min(1.0, max(0.0, 4 * length - 1))
     return length * ((1 - whole) * early + whole * late)
 
 
 def test_scores_are_those_counted_by_hand(fitted: RandomConvolutions):
     series = bursts(4, seed=5)[0]
-    series += [series[0][:25], series[0][:3]]  # partly whole; shorter than a kernel
+    series += [series[0][:25], series[0][:12], series[0][:3]]  # short; partly whole; shorter than a kernel
     expected = np.stack([by_hand(fitted, one) for one in series])
     np.testing.assert_allclose(fitted(*padded(series)).numpy(), expected, atol=2e-4)  # float32 against float64
 

@@ -38,10 +38,10 @@ class RandomConvolutions(DirectScores):
     A kernel looks at a few views of the channels at steps 1, 2, 4, ... apart, with weights drawn from a normal
     distribution. A feature is the share of the steps so far at which its output is above a threshold, a step close to
     the threshold counting in part, so that rounding tips no feature over. One regression has learnt from beginnings of
-    series too and answers first; another has learnt from whole ones and answers once a series is as long as short ones
-    are; in between their answers are mixed. As much as a series is shorter they say less, for one that is drawn quickly
-    is short and whole, and the network knows those better. They know the training series by heart, so training does
-    without them: their scale, which validation data chooses, is 0 until then.
+    series too and answers first; another has learnt from whole ones and answers once a series is half as long as short
+    ones are; from a quarter on their answers are mixed. As much as a series is shorter they say less, for one that is
+    drawn quickly is short and whole, and the network knows those better. They know the training series by heart, so
+    training does without them: their scale, which validation data chooses, is 0 until then.
 
     Args:
         offsets: (offsets,) int64, how many steps back a kernel may look, in rising order.
@@ -177,7 +177,7 @@ class RandomConvolutions(DirectScores):
     def _said(self, features: Tensor, steps: Tensor) -> Tensor:
         early, late = (features @ self.weights + self.bias).chunk(2, dim=-1)
         whole = (steps / self.short).clamp(max=1)
-        return self.gain * whole * torch.lerp(early, late, (2 * whole - 1).clamp(min=0))
+        return self.gain * whole * torch.lerp(early, late, (4 * whole - 1).clamp(0, 1))
 
     def _features(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Return the share of each series' steps at which each kernel is above each threshold."""
