@@ -93,6 +93,8 @@ def run(row: dict[str, Any]) -> dict[str, Any]:
             seed=row["seed"],
             **options,
         )
+        if result.stopped_by is not None:
+            raise KeyboardInterrupt  # what a stopped run has learnt is no row
         model = result.model
         data = model.encode(model.read([root / test], model.config))
         baseline = model.score_baseline(load_baseline(model, result.run), data)
