@@ -19,16 +19,14 @@ THRESHOLDS = 8  # of each kernel's output
 TAPS = 5  # steps that a kernel looks at
 MOST_VIEWS = 3  # that it looks at
 LONGEST_REACH = 256  # steps from its first tap to its last
-ALPHAS = tuple(
-    10.0**power for power in range(-3, 2)
-)  # L2, on features of a norm of about 1; that with least error on series left out
+ALPHAS = tuple(10.0**power for power in range(-3, 2))  # L2 of a regression, on features of a norm of about 1
 MOST_SERIES = 8192  # that the regression learns from
 SAMPLED_SERIES = 256  # whose outputs give the thresholds
 SAMPLED_STEPS = 16_384
 LEAST_WIDTH = 1e-6  # of an output or a feature that never changes
 SOFTNESS = 0.1  # share of the deviation of a kernel's output over which a step counts in part
 SHORT = 0.1  # quantile of the lengths: from there on a series counts as whole
-BEGINNINGS = (0.25, 0.5, 0.75, 1.0)  # shares that the first regression learns from: who is quick has fewer points
+SHARES = (0.25, 0.5, 0.75, 1.0)  # that the first regression learns from: who is quick has fewer points
 CHUNK = 4096  # padded steps whose features are in memory at once
 
 
@@ -98,9 +96,10 @@ class RandomConvolutions(DirectScores):
         made._set_thresholds(steps, generator)
         outputs = np.where(targets[chosen, None] == np.arange(num_labels), 1.0, -1.0).astype(np.float32)
         chooser = RidgeCV(np.array(ALPHAS))
-        late = _regress(made._shares_high(steps, 1.0), outputs, chooser)
-        beginnings = np.concatenate([made._shares_high(steps, share) for share in BEGINNINGS])
-        early = _regress(beginnings, np.tile(outputs, (len(BEGINNINGS), 1)), Ridge(float(np.asarray(chooser.alpha_))))
+        *beginnings, whole = (made._shares_high(steps, share) for share in SHARES)
+        late = _regress(whole, outputs, chooser)  # with the L2 that leaves least error on series left out
+        ridge = Ridge(float(np.asarray(chooser.alpha_)))
+        early = _regress(np.concatenate([*beginnings, whole]), np.tile(outputs, (len(SHARES), 1)), ridge)
         found = np.concatenate([early, late], axis=1)
         made.weights, made.bias = torch.from_numpy(found[:-1]), torch.from_numpy(found[-1])
         return made
