@@ -115,7 +115,7 @@ def read_table(
     corpus = read_text([path])
     text = corpus.documents[0].text
     lines = _lines(text)
-    chosen = delimiter if delimiter is not None else _find_delimiter(lines)
+    chosen = delimiter if delimiter is not None else find_delimiter(lines)
     quoted = chosen != "\t" or _quotes_cells(lines, chosen)
     rows = [row for row in _parse(lines, chosen, quoted=quoted, path=str(path)) if any(row.cells)]
     if not rows:
@@ -157,7 +157,14 @@ def _parse(lines: Sequence[str], delimiter: str, *, quoted: bool, path: str) -> 
         ) from None
 
 
-def _find_delimiter(lines: Sequence[str]) -> str:
+def has_header(lines: Sequence[str], delimiter: str, names: Sequence[str]) -> bool:
+    """Return whether the first of some lines of a table names its columns; `names` are headings that are expected."""
+    rows = [Row(tuple(cells), 1) for cells in csv.reader(lines, delimiter=delimiter) if any(cells)]
+    width = Counter(len(row.cells) for row in rows).most_common(1)[0][0] if rows else 0
+    return bool(rows) and _is_header(rows, width, names)
+
+
+def find_delimiter(lines: Sequence[str]) -> str:
     """Take the delimiter that cuts most rows into the same number of cells, at least 2."""
     best, best_share = ",", 0.0
     for delimiter in ("\t", ",", ";", "|"):  # a tab is seldom a part of the text, a comma often

@@ -1,0 +1,349 @@
+"""The files that hold series over time: long tables, wide ones, a series a row; CSV or Parquet."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from rnnkit.data.panel import Column, Panel, TimeSeries, duplicated, on_grid
+from rnnkit.data.readers import read_text
+from rnnkit.data.stamps import Frequency, infer_frequency, parse_stamps
+from rnnkit.data.tables import find_delimiter, has_header
+from rnnkit.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TIME_NAMES = ("ds", "date", "datetime", "time", "timestamp", "date_time", "day", "week", "month", "year", "t")
+ID_NAMES = ("unique_id", "id", "series_id", "series", "item_id", "ticker", "symbol", "store", "name")
+TARGET_NAMES = ("y", "value", "target", "values", "close", "sales", "demand")
+PARTS_OF_TIME = ("year", "month", "day", "hour", "minute", "second")
+MISSING = ("", "na", "nan", "null", "none", "?", "-", "n/a")
+LEAST_ROW_STEPS = 5  # values in a row of a table that has a series a row
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class PanelColumns:
+    """How to find series in a table; what is None is found out."""
+
+    time: str | None = None
+    """Heading of the column of time stamps, or of several that together are one (year,month,day,hour)."""
+    target: str | None = None
+    """Headings of the values to forecast, with commas between; each is a series of its own."""
+    id: str | None = None
+    """Heading of the column that tells the series of a long table apart."""
+    past: tuple[str, ...] = ()
+    """Headings of what is known up to the present."""
+    future: tuple[str, ...] = ()
+    """Headings of what is known ahead too."""
+    static: tuple[str, ...] = ()
+    """Headings of what does not change within a series."""
+    layout: Literal["auto", "table", "rows"] = "auto"
+    """table has a step a row, rows has a series a row."""
+    delimiter: str | None = None
+    header: Literal["auto", "present", "absent"] = "auto"
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A table of text cells, and the line of its first row."""
+
+    path: str
+    table: pl.DataFrame
+    first_line: int
+    headed: bool
+    notes: tuple[str, ...]
+
+    @property
+    def headings(self) -> list[str]:
+        return self.table.columns
+
+    def place(self, row: int) -> str:
+        return f"{self.path}:{row + self.first_line}"
+
+    def find(self, wanted: str, *, option: str) -> str:
+        """Find a column by its heading, or by its number from 1."""
+        names = {name.strip().lower(): name for name in self.headings}
+        if wanted.strip().lower() in names:
+            return names[wanted.strip().lower()]
+        if wanted.strip().isdecimal() and 1 <= int(wanted) <= len(self.headings):
+            return self.headings[int(wanted) - 1]
+        known = ", ".join(self.headings) if self.headed else f"1 to {len(self.headings)} (the file has no header)"
+        raise ConfigError(f"{option} is {wanted!r}, which {self.path} does not have; expected one of {known}")
+
+    def cells(self, name: str) -> list[str]:
+        """Return the cells of a column, "" where one is missing."""
+        return self.table.get_column(name).fill_null("").to_list()
+
+    def numbers(self, name: str, *, what: str) -> np.ndarray:
+        """Return a column as float64, NaN where a value is missing.
+
+        Raises:
+            DataError: If a cell is no number.
+        """
+        import polars as pl
+
+        cells = self.table.get_column(name)
+        found = cells.str.strip_chars().cast(pl.Float64, strict=False)
+        wrong = found.is_null() & ~(cells.is_null() | cells.str.strip_chars().str.to_lowercase().is_in(list(MISSING)))
+        if wrong.any():
+            row = int(wrong.arg_max() or 0)
+            raise DataError(
+                f"{self.place(row)}: {what} {name!r} is {cells[row]!r}; expected a number, or nothing where none is."
+            )
+        values = found.cast(pl.Float64).to_numpy().copy()
+        infinite = np.isinf(values)
+        if infinite.any():
+            raise DataError(f"{self.place(int(infinite.argmax()))}: {what} {name!r} is infinite; expected a number.")
+        return values
+
+    def is_numeric(self, name: str) -> bool:
+        try:
+            return bool(np.isfinite(self.numbers(name, what="")).any())
+        except DataError:
+            return False
+
+
+def read_panel_file(path: Path, columns: PanelColumns) -> Panel:
+    """Read the series of one file.
+
+    Args:
+        path: CSV (plain or .gz) or Parquet.
+        columns: Where things stand.
+
+    Returns:
+        The series.
+
+    Raises:
+        ConfigError: If a column is not there.
+        DataError: If the file cannot be used, naming it and the line.
+    """
+    frame = _parquet(path) if path.suffix in (".parquet", ".pq") else _csv(path, columns)
+    if columns.layout == "rows" or (columns.layout == "auto" and _has_series_in_rows(frame, columns)):
+        return _read_rows(frame)
+    return _read_steps(frame, columns)
+
+
+def _csv(path: Path, columns: PanelColumns) -> _Frame:
+    import polars as pl
+
+    corpus = read_text([path])
+    text = corpus.documents[0].text
+    lines = text.split("\n", 200)[:200]
+    delimiter = columns.delimiter or find_delimiter(lines)
+    headed = columns.header == "present" or (
+        columns.header == "auto" and has_header(lines, delimiter, _expected(columns))
+    )
+    try:
+        table = pl.read_csv(
+            io.BytesIO(text.encode()),
+            separator=delimiter,
+            has_header=headed,
+            infer_schema=False,
+            truncate_ragged_lines=False,
+        )
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).split("\n")[0]
+        raise DataError(f"{path}: the table cannot be read: {reason}; expected rows of one width.") from None
+    if not table.height:
+        raise DataError(f"{path}: the file has no row below its header; expected a value a row.")
+    if not headed:
+        table = table.rename({name: str(index) for index, name in enumerate(table.columns, start=1)})
+    return _Frame(str(path), table, 1 + headed, headed, tuple(corpus.notes()))
+
+
+def _parquet(path: Path) -> _Frame:
+    import polars as pl
+
+    try:
+        table = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path}: the file cannot be read as Parquet ({str(error).splitlines()[0]}).") from None
+    return _Frame(str(path), table.cast(pl.String), 1, True, ())
+
+
+def _expected(columns: PanelColumns) -> list[str]:
+    named = [columns.time, columns.target, columns.id, *columns.past, *columns.future, *columns.static]
+    return [part.strip().lower() for name in named if name for part in name.split(",")] + [*TIME_NAMES, *ID_NAMES]
+
+
+# A series a row
+
+
+def _has_series_in_rows(frame: _Frame, columns: PanelColumns) -> bool:
+    if (
+        any((columns.time, columns.target, columns.id, columns.past, columns.future))
+        or len(frame.headings) < LEAST_ROW_STEPS
+    ):
+        return False
+    first, *others = frame.headings
+    names = frame.cells(first)
+    if len(set(names)) < len(names) or frame.is_numeric(first) or _reads_as_time(frame, first):
+        return False
+    return all(frame.is_numeric(name) for name in others[:LEAST_ROW_STEPS])
+
+
+def _reads_as_time(frame: _Frame, name: str) -> bool:
+    try:
+        parse_stamps(frame.cells(name)[:SHOWN], [""] * SHOWN, column=name)
+    except DataError:
+        return False
+    return True
+
+
+def _read_rows(frame: _Frame) -> Panel:
+    """Read M4's files: a name, then its values, empty at the end of the shorter ones."""
+    first, *others = frame.headings
+    values = np.stack([frame.numbers(name, what="value") for name in others], axis=1)
+    series = []
+    for row, (name, all_values) in enumerate(zip(frame.cells(first), values, strict=True)):
+        present = np.flatnonzero(~np.isnan(all_values))
+        if not len(present):
+            raise DataError(f"{frame.place(row)}: series {name!r} has no value; expected at least one.")
+        series.append(TimeSeries(name, 0, all_values[: present[-1] + 1], {}, {}, {}, frame.place(row)))
+    note = f"{frame.path}: a series a row, {len(series):,} series"
+    return Panel(tuple(series), Frequency("step"), (*frame.notes, note))
+
+
+# A step a row
+
+
+def _read_steps(frame: _Frame, columns: PanelColumns) -> Panel:
+    time = _time_columns(frame, columns)
+    key = _id_column(frame, columns, time)
+    targets = _target_columns(frame, columns, taken=[*time, *([key] if key else [])])
+    stamps, notes = _stamps(frame, time)
+    values = {name: frame.numbers(name, what="target column") for name in targets}
+    beside = tuple(
+        {name: _covariate(frame, name) for name in (frame.find(one, option=f"{option}_columns") for one in wanted)}
+        for option, wanted in (("past", columns.past), ("future", columns.future), ("static", columns.static))
+    )
+    groups = list(_groups(frame.cells(key) if key else [""] * frame.table.height))
+    unique = [np.unique(stamps[rows]) for _, rows in groups]
+    frequency = infer_frequency(unique, [name or targets[0] for name, _ in groups])
+    series, doubles = [], 0
+    for name, rows in groups:
+        numbers = frequency.numbers(stamps[rows])
+        doubles += int(duplicated(numbers).sum())
+        for target, column in values.items():
+            label = " ".join(part for part in (name, target if len(targets) > 1 or not name else "") if part)
+            series.append(_series(label, frame.place(int(rows[0])), column, numbers, rows=rows, beside=beside))
+    said = ", ".join(targets)
+    notes = [*frame.notes, *notes, f"{frame.path}: {said} {frequency.words}, {len(series):,} series"]
+    if doubles:
+        notes.append(f"{frame.path}: {doubles:,} rows stand on a step that a later row has too: the later one counts")
+    return Panel(tuple(series), frequency, tuple(notes))
+
+
+def _series(
+    name: str,
+    place: str,
+    target: np.ndarray,
+    numbers: np.ndarray,
+    *,
+    rows: np.ndarray,
+    beside: Sequence[dict[str, Column]],
+) -> TimeSeries:
+    """Lay the rows of one series out on the grid; steps before its first and after its last value are cut off."""
+    present = numbers[~np.isnan(target[rows])]
+    if not len(present):
+        raise DataError(f"{place}: series {name!r} has no value; expected at least one.")
+    first, end = int(present.min()), int(present.max()) + 1
+    last = max(end, int(numbers.max()) + 1)
+    inside = numbers >= first
+    past, future, static = beside
+
+    def laid(column: np.ndarray, until: int) -> np.ndarray:
+        kept = inside & (numbers < until)
+        return on_grid(numbers[kept], column[rows[kept]], first=first, time=until - first)
+
+    return TimeSeries(
+        name,
+        first,
+        laid(target, end),
+        {key: laid(column, end) for key, column in past.items()},
+        {key: laid(column, last) for key, column in future.items()},
+        {key: column[rows[-1]] for key, column in static.items()},
+        place,
+    )
+
+
+def _groups(keys: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    names, inverse = np.unique(np.array(keys, dtype=object).astype(str), return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(inverse, minlength=len(names)))[:-1])
+    yield from sorted(zip(names.tolist(), parts, strict=True), key=lambda one: int(one[1][0]))
+
+
+def _covariate(frame: _Frame, name: str) -> Column:
+    if frame.is_numeric(name):
+        return frame.numbers(name, what="column")
+    cells = [cell.strip() for cell in frame.cells(name)]
+    return np.array([None if cell.lower() in MISSING else cell for cell in cells], dtype=object)
+
+
+def _time_columns(frame: _Frame, columns: PanelColumns) -> list[str]:
+    if columns.time is not None:
+        return [frame.find(part, option="time_column") for part in columns.time.split(",")]
+    known = {name.strip().lower(): name for name in frame.headings}
+    for name in TIME_NAMES[:6]:
+        if name in known:
+            return [known[name]]
+    parts = [known[name] for name in PARTS_OF_TIME if name in known]
+    if len(parts) > 1 and parts[0].strip().lower() == "year":
+        return parts
+    single = [known[name] for name in TIME_NAMES[6:] if name in known]
+    if single:
+        return single[:1]
+    first = frame.headings[0]
+    return [first] if not frame.is_numeric(first) and _reads_as_time(frame, first) else []
+
+
+def _stamps(frame: _Frame, time: list[str]) -> tuple[np.ndarray, list[str]]:
+    rows = frame.table.height
+    if not time:
+        return np.arange(rows), [f"{frame.path}: no column of time stamps: rows are numbered"]
+    places = [frame.place(row) for row in range(rows)]
+    if len(time) == 1:
+        return parse_stamps(frame.cells(time[0]), places, column=time[0])
+    parts = [frame.numbers(name, what="time column") for name in time]
+    for name, part in zip(time, parts, strict=True):
+        if np.isnan(part).any():
+            raise DataError(f"{places[int(np.isnan(part).argmax())]}: {name!r} is missing; expected a number.")
+    filled = [*parts, *(np.ones(rows) if index < 3 else np.zeros(rows) for index in range(len(parts), 6))]
+    year, month, day, *clock = (part.astype(np.int64) for part in filled)
+    days = ((year - 1970) * 12 + month - 1).astype("datetime64[M]").astype("datetime64[D]") + (day - 1)
+    seconds = sum(part * size for part, size in zip(clock, (3600, 60, 1), strict=True))
+    return days.astype("datetime64[s]") + seconds.astype("timedelta64[s]"), []
+
+
+def _id_column(frame: _Frame, columns: PanelColumns, time: list[str]) -> str | None:
+    if columns.id is not None:
+        return frame.find(columns.id, option="id_column")
+    known = {name.strip().lower(): name for name in frame.headings if name not in time}
+    found = [known[name] for name in ID_NAMES if name in known]
+    return found[0] if found else None
+
+
+def _target_columns(frame: _Frame, columns: PanelColumns, *, taken: list[str]) -> list[str]:
+    if columns.target is not None:
+        return [frame.find(part, option="target_column") for part in columns.target.split(",")]
+    others = {
+        *taken,
+        *(frame.find(name, option="columns") for name in (*columns.past, *columns.future, *columns.static)),
+    }
+    known = {name.strip().lower(): name for name in frame.headings if name not in others}
+    for name in TARGET_NAMES:
+        if name in known:
+            return [known[name]]
+    numeric = [name for name in known.values() if frame.is_numeric(name)]
+    if not numeric:
+        shown = ", ".join(frame.headings[:SHOWN])
+        raise DataError(f"{frame.path}: no column holds numbers ({shown}, ...); name the values by --target-column.")
+    return numeric
