@@ -1,0 +1,147 @@
+"""Series end to end as a network's windows are cut from them, and what a forecast may know at its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from rnnkit.data.ragged import Ragged, load_array
+
+ARRAYS = ("level", "spread", "first", "origins", "starts")
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Series, their running scales, and the origins that are scored.
+
+    Attributes:
+        values: (steps,) float64 of each series, transformed, NaN where one is missing.
+        beside: (steps or more, columns) float32 of each: what is known of each step besides, NaN where it is missing;
+            the columns known ahead go on past the end.
+        level: (steps,) float64 end to end, as known after each step.
+        spread: Likewise.
+        first: (series,) the number of the first step of each on the grid.
+        origins: (origins, 2) int64: a series, and how many of its steps a forecast has seen.
+        starts: (series,) training forecasts nothing before so many steps.
+    """
+
+    values: Ragged
+    beside: Ragged
+    level: np.ndarray
+    spread: np.ndarray
+    first: np.ndarray
+    origins: np.ndarray
+    starts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def sizes(self) -> dict[str, int]:
+        """Count series, values and missing ones, for a report."""
+        missing = int(np.isnan(self.values.values).sum())
+        counts = {"series": len(self), "steps": len(self.values.values), "origins": len(self.origins)}
+        return {**counts, **({"missing values": missing} if missing else {})}
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """(series,) where each begins in the arrays."""
+        return self.values.ends - self.values.lengths
+
+    def save(self, folder: Path) -> None:
+        """Write the arrays into a folder."""
+        self.values.save(folder, "values")
+        self.beside.save(folder, "beside")
+        for name in ARRAYS:
+            np.save(folder / f"{name}.npy", getattr(self, name))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        arrays = {name: load_array(folder / f"{name}.npy") for name in ARRAYS}
+        return cls(Ragged.load(folder, "values"), Ragged.load(folder, "beside"), **arrays)
+
+
+@dataclass(frozen=True)
+class Lags:
+    """Which steps of the past say most of a step: as many seasons ago as are known at the origin.
+
+    Attributes:
+        seasons: Steps of each.
+        horizon: Steps forecast.
+    """
+
+    seasons: tuple[int, ...]
+    horizon: int
+
+    @property
+    def behind(self) -> np.ndarray:
+        """(horizon, 2 x seasons) int64: how many steps before the forecast one; the season then, and the one before."""
+        ahead = np.arange(1, self.horizon + 1)[:, None]
+        seasons = np.array(self.seasons, dtype=np.int64)[None]
+        whole = -(-ahead // seasons) * seasons
+        return np.concatenate([whole, whole + seasons], axis=1)
+
+    @property
+    def longest(self) -> int:
+        """How many steps must be remembered."""
+        return int(self.behind.max(initial=1))
+
+
+def look_back(
+    histories: Histories, series: np.ndarray, places: np.ndarray, *, origins: np.ndarray
+) -> np.ndarray:
+    """Return values in units of the scale at an origin, none from after it.
+
+    Args:
+        histories: The series.
+        series: (windows,) which.
+        places: (windows, ...) steps within each.
+        origins: (windows,) steps seen; a place at or after it gives NaN, as one before the beginning does.
+
+    Returns:
+        (windows, ...) float64 with NaN.
+    """
+    shape = (-1, *(1 for _ in places.shape[1:]))
+    offsets, seen = histories.offsets[series].reshape(shape), origins.reshape(shape)
+    inside = (places >= 0) & (places < seen)
+    values = histories.values.values[offsets + np.where(inside, places, 0)]
+    level, spread = scale_at(histories, series, origins)
+    return np.where(inside, (values - level.reshape(shape)) / spread.reshape(shape), np.nan)
+
+
+def scale_at(histories: Histories, series: np.ndarray, origins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return level and spread as known at origins, (windows,) each."""
+    places = histories.offsets[series] + np.maximum(origins - 1, 0)
+    return histories.level[places], histories.spread[places]
+
+
+def targets(histories: Histories, series: np.ndarray, origins: np.ndarray, *, horizon: int) -> np.ndarray:
+    """Return what came after origins, (windows, horizon) float64, NaN where nothing is known."""
+    places = origins[:, None] + np.arange(horizon)
+    there = places < histories.values.lengths[series][:, None]
+    values = histories.values.values[histories.offsets[series][:, None] + np.where(there, places, 0)]
+    return np.where(there, values, np.nan)
+
+
+def rolling_origins(lengths: Sequence[int], *, seen: Sequence[int], horizon: int, every: int) -> np.ndarray:
+    """Return origins from `seen` steps of each series on, while a whole horizon is known.
+
+    Args:
+        lengths: Of the series.
+        seen: The first origin of each.
+        horizon: Steps forecast.
+        every: Steps from one origin to the next.
+
+    Returns:
+        (origins, 2) int64.
+    """
+    rows = [
+        (index, origin)
+        for index, (length, first) in enumerate(zip(lengths, seen, strict=True))
+        for origin in range(first, length - horizon + 1, every)
+    ]
+    return np.array(rows, dtype=np.int64).reshape(-1, 2)

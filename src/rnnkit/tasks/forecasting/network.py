@@ -1,0 +1,115 @@
+"""A recurrent network that reads a series and says quantiles of every step of the horizon at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rnnkit.kernels import State
+from rnnkit.layers import Stack
+
+LEVELS = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
+MEDIAN = LEVELS.index(0.5)
+STEP_SIZE = 16  # of the vector of each step ahead
+NARROW = -1.0  # the quantiles begin softplus of it apart
+
+
+class QuantileHead(nn.Module):
+    """Quantiles that do not cross, from the state at the origin and what is known of every step ahead.
+
+    The median is a mixture of simple forecasts (the seasons before, the last value, the level), whose weights the
+    network chooses for every step, and a correction; the other quantiles lie above and below one another by amounts
+    above 0 (after Gasthaus et al. 2019).
+
+    Args:
+        state_size: Of the state at the origin.
+        known_size: Of what is known of a step ahead besides the simple forecasts.
+        lags: How many values of seasons before there are for every step.
+        horizon: Steps ahead.
+        hidden_size: Of the layers between.
+    """
+
+    def __init__(self, state_size: int, known_size: int, *, lags: int, horizon: int, hidden_size: int) -> None:
+        super().__init__()
+        self.steps = nn.Parameter(0.1 * torch.randn(horizon, STEP_SIZE))
+        self.of_state = nn.Linear(state_size, hidden_size)
+        self.of_step = nn.Linear(known_size + 2 * lags + STEP_SIZE, hidden_size, bias=False)
+        self.between = nn.Linear(hidden_size, hidden_size)
+        self.output = nn.Linear(hidden_size, len(LEVELS) + lags + 2)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, state: Tensor, known: Tensor, lagged: Tensor, last: Tensor) -> Tensor:
+        """Say the quantiles, in units of the scale at the origin.
+
+        Args:
+            state: (origins, state_size).
+            known: (origins, horizon, known_size).
+            lagged: (origins, horizon, lags) values of seasons before, NaN where there is none.
+            last: (origins,) the last value, NaN where there is none.
+
+        Returns:
+            (origins, horizon, levels), rising.
+        """
+        count, horizon, _ = lagged.shape
+        simple = torch.cat([lagged, last[:, None, None].expand(-1, horizon, 1)], dim=-1)
+        there = ~simple.isnan()
+        simple = functional.pad(simple.nan_to_num(), (0, 1))  # and the level, 0
+        seen = torch.arcsinh(simple[..., : lagged.shape[-1]])
+        steps = self.steps.expand(count, -1, -1)
+        inputs = torch.cat([known, seen, there[..., :-1].to(seen.dtype), steps], dim=-1)
+        hidden = torch.relu(self.of_state(state)[:, None] + self.of_step(inputs))
+        hidden = hidden + torch.relu(self.between(hidden))
+        scores = self.output(hidden)
+        weights = scores[..., len(LEVELS) :].masked_fill(~functional.pad(there, (0, 1), value=True), -torch.inf)
+        median = scores[..., MEDIAN] + (weights.softmax(-1) * simple).sum(-1)
+        apart = functional.softplus(scores[..., : len(LEVELS)] + NARROW)
+        below = apart[..., :MEDIAN].flip(-1).cumsum(-1).flip(-1)
+        above = apart[..., MEDIAN + 1 :].cumsum(-1)
+        return torch.cat([median[..., None] - below, median[..., None], median[..., None] + above], dim=-1)
+
+
+class ForecastNetwork(nn.Module):
+    """A stack that reads the steps, and a head that forecasts from its state.
+
+    Args:
+        stack: Reads the steps.
+        head: Forecasts.
+    """
+
+    def __init__(self, stack: Stack, head: QuantileHead) -> None:
+        super().__init__()
+        self.stack, self.head = stack, head
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.parameters()).device
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None, state: State | None = None) -> tuple[Tensor, State]:
+        """Read steps: (batch, time, features) -> (batch, time, state_size), and the state after the last."""
+        return self.stack(inputs, state, lengths=lengths)
+
+
+def pinball_loss(quantiles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the mean quantile loss of every step that is known.
+
+    Args:
+        quantiles: (origins, horizon, levels).
+        targets: (origins, horizon), NaN where a value is missing.
+
+    Returns:
+        (origins, horizon) losses, 0 where nothing is known, and which are known.
+    """
+    levels = quantiles.new_tensor(LEVELS)
+    seen = ~targets.isnan()
+    missed = targets.nan_to_num()[..., None] - quantiles
+    losses = torch.maximum(levels * missed, (levels - 1) * missed).mean(-1)
+    return losses.masked_fill(~seen, 0.0), seen
+
+
+def as_quantiles(values: np.ndarray) -> np.ndarray:
+    """Put quantiles in rising order where rounding has not: (..., levels)."""
+    return np.maximum.accumulate(values, axis=-1)

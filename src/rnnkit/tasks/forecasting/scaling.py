@@ -1,0 +1,75 @@
+"""Level and spread of a series as they were known at each step, so that no forecast sees the future."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+LEAST_SPREAD = 1e-6  # in units of the level's size, or of 1: a series that has not changed yet
+
+
+@dataclass(frozen=True)
+class RunningScale:
+    """Means of values and of their distances from the mean, the recent ones counting most.
+
+    Attributes:
+        sums: (3, ...) float64: weights, weighted values, weighted distances.
+        decay: What a weight is multiplied by in a step.
+    """
+
+    sums: np.ndarray
+    decay: float
+
+    @classmethod
+    def begin(cls, half_life: float, shape: tuple[int, ...] = ()) -> Self:
+        """Return the scale of series of which nothing is known; `half_life` in steps."""
+        return cls(np.zeros((3, *shape)), 0.5 ** (1 / half_life))
+
+    def after(self, values: np.ndarray) -> Self:
+        """Return the scale after a step of each series, (...) with NaN where a value is missing."""
+        seen = ~np.isnan(values)
+        known = np.where(seen, values, 0.0)
+        weights, totals = self.sums[:2] * self.decay + np.stack([seen, known])
+        level = totals / np.maximum(weights, np.finfo(np.float64).tiny)
+        distances = self.sums[2] * self.decay + np.where(seen, np.abs(known - level), 0.0)
+        return type(self)(np.stack([weights, totals, distances]), self.decay)
+
+    @property
+    def level(self) -> np.ndarray:
+        """(...), 0 where nothing is known."""
+        return self.sums[1] / np.maximum(self.sums[0], np.finfo(np.float64).tiny)
+
+    @property
+    def spread(self) -> np.ndarray:
+        """(...), above 0."""
+        return spread_of(self.sums[0], self.sums[2], self.level)
+
+
+def running_scales(values: np.ndarray, half_life: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return level and spread of a series after each of its steps.
+
+    Args:
+        values: (time,) float64, NaN where one is missing.
+        half_life: After so many steps a value counts half.
+
+    Returns:
+        (time,) each, float64; equal to what `RunningScale` says step by step.
+    """
+    from scipy.signal import lfilter  # slow to import
+
+    decay = 0.5 ** (1 / half_life)
+    seen = ~np.isnan(values)
+    known = np.where(seen, values, 0.0)
+    weights = lfilter([1.0], [1.0, -decay], seen.astype(np.float64))
+    level = lfilter([1.0], [1.0, -decay], known) / np.maximum(weights, np.finfo(np.float64).tiny)
+    distances = lfilter([1.0], [1.0, -decay], np.where(seen, np.abs(known - level), 0.0))
+    return level, spread_of(weights, distances, level)
+
+
+def spread_of(weights: np.ndarray, distances: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Return the mean distance, and where a series never changed, a trace of its level's size."""
+    mean = distances / np.maximum(weights, np.finfo(np.float64).tiny)
+    least = LEAST_SPREAD * np.maximum(np.abs(level), 1.0)
+    return np.maximum(mean, least)
