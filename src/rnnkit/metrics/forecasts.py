@@ -29,7 +29,8 @@ def forecast_metrics(
         scales: (windows,) as `naive_scale` gives them for the history of each.
 
     Returns:
-        mase (Hyndman and Koehler 2006), smape in percent (as in the M4 competition: Makridakis et al. 2020), wql (twice
+        sql (twice the pinball loss, mean over the levels, in units of the scale: what a model's quantiles cost), mase
+        (Hyndman and Koehler 2006), smape in percent (as in the M4 competition: Makridakis et al. 2020), wql (twice
         the pinball loss over the sum of the absolute values, mean of 0.1 to 0.9: Salinas et al. 2020), mae, rmse,
         coverage and width of the 80 % interval, the width in units of the scale, and msis of the 95 % interval
         (Gneiting and Raftery 2007), where these levels are there.
@@ -43,6 +44,7 @@ def forecast_metrics(
     at = {round(level, 6): index for index, level in enumerate(levels)}
     errors = np.abs(actual - quantiles[..., at[MEDIAN]])
     parts = {
+        "sql": _scaled_mean(_quantile_losses(actual, quantiles, levels).mean(-1), scales),
         "mase": _scaled_mean(errors, scales),
         "smape": float(np.nanmean(_symmetric(actual, quantiles[..., at[MEDIAN]]))),
         "wql": weighted_quantile_loss(actual, quantiles, levels),
@@ -92,11 +94,9 @@ def weighted_quantile_loss(actual: np.ndarray, quantiles: np.ndarray, levels: Se
         A share of the values; NaN where all of them are 0.
     """
     taken = [index for index, level in enumerate(levels) if INTERVAL[0] - 1e-9 <= level <= INTERVAL[1] + 1e-9]
-    chosen = np.asarray(levels)[taken]
-    missed = actual[..., None] - quantiles[..., taken]
-    pinball = np.maximum(chosen * missed, (chosen - 1) * missed)
+    losses = _quantile_losses(actual, quantiles[..., taken], np.asarray(levels)[taken])
     total = np.nansum(np.abs(actual))
-    return float(2 * np.nansum(pinball) / len(taken) / total) if total else math.nan
+    return float(np.nansum(losses) / len(taken) / total) if total else math.nan
 
 
 def diebold_mariano(errors: np.ndarray, others: np.ndarray, *, horizon: int) -> tuple[float, float]:
@@ -124,6 +124,12 @@ def diebold_mariano(errors: np.ndarray, others: np.ndarray, *, horizon: int) -> 
         return 0.0, 1.0
     statistic = float(differences.mean() / math.sqrt(variance) * math.sqrt(shrunk))
     return statistic, float(2 * t.sf(abs(statistic), count - 1))
+
+
+def _quantile_losses(actual: np.ndarray, quantiles: np.ndarray, levels: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return twice the pinball loss of every quantile, (windows, horizon, levels), NaN where a value is missing."""
+    missed = actual[..., None] - quantiles
+    return 2 * np.maximum(np.asarray(levels) * missed, (np.asarray(levels) - 1) * missed)
 
 
 def _scaled_mean(values: np.ndarray, scales: np.ndarray) -> float:

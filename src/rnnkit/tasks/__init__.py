@@ -2,6 +2,7 @@
 
 from rnnkit.errors import ConfigError
 from rnnkit.tasks.base import Task
+from rnnkit.tasks.forecasting import Forecasting
 from rnnkit.tasks.language_model import LanguageModel
 from rnnkit.tasks.series_classification import SeriesClassification
 from rnnkit.tasks.tagging import Tagging
@@ -10,7 +11,7 @@ from rnnkit.tasks.text_classification import TextClassification
 __all__ = ["TASKS", "LanguageModel", "SeriesClassification", "Tagging", "Task", "TextClassification", "find_task"]
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (LanguageModel, TextClassification, SeriesClassification, Tagging)
+    task.name: task for task in (LanguageModel, TextClassification, SeriesClassification, Tagging, Forecasting)
 }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnkit.data.ragged import Ragged, load_array
 
-ARRAYS = ("level", "spread", "first", "origins", "starts")
+ARRAYS = ("names", "level", "spread", "first", "origins", "starts")
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Histories:
     """Series, their running scales, and the origins that are scored.
 
     Attributes:
+        names: (series,) str.
         values: (steps,) float64 of each series, transformed, NaN where one is missing.
         beside: (steps or more, columns) float32 of each: what is known of each step besides, NaN where it is missing;
             the columns known ahead go on past the end.
@@ -29,6 +30,7 @@ class Histories:
         starts: (series,) training forecasts nothing before so many steps.
     """
 
+    names: np.ndarray
     values: Ragged
     beside: Ragged
     level: np.ndarray
@@ -52,7 +54,8 @@ class Histories:
         return self.values.ends - self.values.lengths
 
     def save(self, folder: Path) -> None:
-        """Write the arrays into a folder."""
+        """Write the arrays into a folder, made if need be."""
+        folder.mkdir(parents=True, exist_ok=True)
         self.values.save(folder, "values")
         self.beside.save(folder, "beside")
         for name in ARRAYS:
@@ -62,7 +65,7 @@ class Histories:
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         arrays = {name: load_array(folder / f"{name}.npy") for name in ARRAYS}
-        return cls(Ragged.load(folder, "values"), Ragged.load(folder, "beside"), **arrays)
+        return cls(values=Ragged.load(folder, "values"), beside=Ragged.load(folder, "beside"), **arrays)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Lags:
 
 
 def look_back(
-    histories: Histories, series: np.ndarray, places: np.ndarray, *, origins: np.ndarray
+    histories: Histories, series: np.ndarray, places: np.ndarray, *, origins: np.ndarray, context: int | None = None
 ) -> np.ndarray:
     """Return values in units of the scale at an origin, none from after it.
 
@@ -101,13 +104,15 @@ def look_back(
         series: (windows,) which.
         places: (windows, ...) steps within each.
         origins: (windows,) steps seen; a place at or after it gives NaN, as one before the beginning does.
+        context: How many steps before the origin may be looked at; None is all.
 
     Returns:
         (windows, ...) float64 with NaN.
     """
     shape = (-1, *(1 for _ in places.shape[1:]))
     offsets, seen = histories.offsets[series].reshape(shape), origins.reshape(shape)
-    inside = (places >= 0) & (places < seen)
+    earliest = 0 if context is None else np.maximum(seen - context, 0)
+    inside = (places >= earliest) & (places < seen)
     values = histories.values.values[offsets + np.where(inside, places, 0)]
     level, spread = scale_at(histories, series, origins)
     return np.where(inside, (values - level.reshape(shape)) / spread.reshape(shape), np.nan)
@@ -145,3 +150,28 @@ def rolling_origins(lengths: Sequence[int], *, seen: Sequence[int], horizon: int
         for origin in range(first, length - horizon + 1, every)
     ]
     return np.array(rows, dtype=np.int64).reshape(-1, 2)
+
+
+def naive_scales(histories: Histories, origins: np.ndarray, *, season: int) -> np.ndarray:
+    """Return for each origin the mean absolute change over a season within what it has seen.
+
+    Args:
+        histories: The series; their values as they are measured.
+        origins: (origins, 2) a series, and how many of its steps are seen.
+        season: Steps of a season; a history without a whole one takes 1.
+
+    Returns:
+        (origins,), NaN where no two values are a season apart.
+    """
+    scales = np.full(len(origins), np.nan)
+    for index in np.unique(origins[:, 0]).tolist():
+        places = np.flatnonzero(origins[:, 0] == index)
+        seen, values = origins[places, 1], histories.values[index]
+        for lag in {season, 1}:
+            here = places[(seen > season) == (lag == season)]
+            apart = np.abs(values[lag:] - values[:-lag])
+            there = ~np.isnan(apart)
+            sums, counts = np.r_[0.0, np.where(there, apart, 0.0).cumsum()], np.r_[0, there.cumsum()]
+            ends = np.maximum(origins[here, 1] - lag, 0)
+            scales[here] = np.divide(sums[ends], counts[ends], out=np.full(len(here), np.nan), where=counts[ends] > 0)
+    return scales

@@ -68,6 +68,25 @@ def running_scales(values: np.ndarray, half_life: float) -> tuple[np.ndarray, np
     return level, spread_of(weights, distances, level)
 
 
+def window_scales(values: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return level and spread of the last `context` values of a series at each of its steps.
+
+    Args:
+        values: (time,) float64, NaN where one is missing.
+        context: Steps of the window; near the beginning there are fewer.
+
+    Returns:
+        (time,) each, float64.
+    """
+    padded = np.concatenate([np.full(context - 1, np.nan), values])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, context)
+    seen = ~np.isnan(windows)
+    counts = seen.sum(1)
+    level = np.where(seen, windows, 0.0).sum(1) / np.maximum(counts, 1)
+    distances = np.where(seen, np.abs(np.nan_to_num(windows) - level[:, None]), 0.0).sum(1)
+    return level, spread_of(counts.astype(np.float64), distances, level)
+
+
 def spread_of(weights: np.ndarray, distances: np.ndarray, level: np.ndarray) -> np.ndarray:
     """Return the mean distance, and where a series never changed, a trace of its level's size."""
     mean = distances / np.maximum(weights, np.finfo(np.float64).tiny)

@@ -1,109 +1,13 @@
-"""Turn sums over a data set into the numbers people compare."""
+"""How well labels are predicted: of whole sequences, of words, of spans of them."""
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from rnnkit.errors import DataError
+from rnnkit.metrics.names import F1_OF
 
-MEANINGS = {
-    "nats_per_character": "nats a character",
-    "perplexity": "perplexity a token",
-    "word_perplexity": "perplexity a word",
-    "bits_per_character": "bits a character",
-    "bits_per_byte": "bits a byte",
-    "unknown_share": "unknown tokens",
-    "macro_f1": "macro F1",
-    "micro_f1": "micro F1",
-    "f1": "F1",
-    "unknown_accuracy": "accuracy on unknown words",
-    "ece": "calibration error (ECE)",
-    "accuracy_25": "accuracy after a quarter",
-    "accuracy_50": "accuracy after a half",
-    "accuracy_75": "accuracy after three quarters",
-    "accuracy_over_shares": "accuracy over all shares",
-    "early_accuracy": "accuracy of early decisions",
-    "early_share": "share seen for them",
-}
-SHARES = ("accuracy", "macro_f1", "micro_f1", "f1", "precision", "recall", "ece", "early_accuracy", "unknown_accuracy")
-F1_OF = "f1_"  # before the type of an entity, in a metric's key
 CALIBRATION_BINS = 15
-
-
-def metric_words(name: str, unit: str) -> str:
-    """Say a metric's name for a person.
-
-    Args:
-        name: Its key.
-        unit: What the loss counts, in the plural, as "tokens".
-
-    Returns:
-        As "nats a token".
-    """
-    one = unit if unit == "series" else unit.removesuffix("s")
-    if name.startswith(F1_OF):
-        return f"F1 of {name.removeprefix(F1_OF)}"
-    return f"nats a {one}" if name == "nats" else MEANINGS.get(name, name.replace("_", " "))
-
-
-def language_model_metrics(
-    total_nats: float, *, tokens: int, characters: int, bytes: int, words: int
-) -> dict[str, float]:
-    """Express one total negative log-likelihood in every unit of the field.
-
-    The total is the same whatever the vocabulary, so the figures per character, byte and word compare models whose
-    tokens differ; those per token do not (Mielke 2019, "Can you compare perplexity across different segmentations?").
-
-    Args:
-        total_nats: Sum over all predicted tokens of -ln p(token), in nats.
-        tokens: How many tokens were predicted.
-        characters: Length of the same text in Unicode characters.
-        bytes: Length of the same text in UTF-8 bytes.
-        words: Words of the same text in the sense of the published figure (WikiText-2 counts line ends); may be 0.
-
-    Returns:
-        nats (per token), nats_per_character, perplexity (e to the nats per token), bits_per_character, bits_per_byte
-        and, where there are words, word_perplexity. A perplexity too large for a float is inf.
-
-    Raises:
-        DataError: If a count but that of words is not positive, or the total is not a number.
-
-    Example:
-        >>> metrics = language_model_metrics(math.log(2) * 80, tokens=10, characters=40, bytes=80, words=8)
-        >>> round(metrics["bits_per_byte"], 6), round(metrics["perplexity"], 6)
-        (1.0, 256.0)
-    """
-    for name, count in (("tokens", tokens), ("characters", characters), ("bytes", bytes)):
-        if count <= 0:
-            raise DataError(f"cannot average over {count} {name}; expected 1 or more: is the evaluated text empty?")
-    if math.isnan(total_nats):
-        raise DataError(
-            "the total of the nats is NaN; expected a number: the model has diverged or its input is damaged."
-        )
-    by_word = {"word_perplexity": _exponential(total_nats / words)} if words else {}
-    return {
-        "nats": total_nats / tokens,
-        "nats_per_character": total_nats / characters,
-        "perplexity": _exponential(total_nats / tokens),
-        **by_word,
-        "bits_per_character": total_nats / characters / math.log(2),
-        "bits_per_byte": total_nats / bytes / math.log(2),
-    }
-
-
-def _exponential(nats: float) -> float:
-    try:
-        return math.exp(nats)
-    except OverflowError:
-        return math.inf
-
-
-def format_metric(name: str, value: float) -> str:
-    """Write a metric as a table shows it: a share in percent, others to four places while they are small."""
-    if name.endswith("_share") or name.startswith(("accuracy_", F1_OF)) or name in SHARES:
-        return f"{value:.2%}"
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}" if value < 1e6 else f"{value:.3g}"
 
 
 def classification_metrics(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:

@@ -1,0 +1,93 @@
+"""Forecasts of many series from many origins, without reading a history twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnkit.tasks.forecasting.history import Histories, scale_at
+from rnnkit.tasks.forecasting.network import LEVELS, ForecastNetwork
+from rnnkit.tasks.forecasting.windows import Views
+
+SERIES_AT_ONCE = 64
+STEPS_AT_ONCE = 4096
+ORIGINS_AT_ONCE = 1024
+WINDOWS_AT_ONCE = 512
+
+
+def forecast_origins(network: ForecastNetwork, views: Views, histories: Histories, origins: np.ndarray) -> np.ndarray:
+    """Forecast from origins.
+
+    Args:
+        network: Trained.
+        views: How its windows become features.
+        histories: The series.
+        origins: (origins, 2) a series, and how many of its steps are seen, at least one.
+
+    Returns:
+        (origins, horizon, levels) float64, transformed as the values are.
+    """
+    was_training = network.training
+    network.eval()
+    found = np.zeros((len(origins), views.lags.horizon, len(LEVELS)))
+    states = _carried if views.context is None else _windowed
+    with torch.inference_mode():
+        for places, hidden in states(network, views, histories, origins):
+            for first in range(0, len(places), ORIGINS_AT_ONCE):
+                some = places[first : first + ORIGINS_AT_ONCE]
+                found[some] = _say(network, views, histories, origins[some], hidden[first : first + ORIGINS_AT_ONCE])
+    network.train(was_training)
+    return found
+
+
+def _say(
+    network: ForecastNetwork, views: Views, histories: Histories, origins: np.ndarray, hidden: Tensor
+) -> np.ndarray:
+    series, seen = origins.T
+    ahead = views.ahead_of(histories, series, seen)
+    device = network.device
+    known, lagged, last = (part.to(device) for part in (ahead.known, ahead.lagged, ahead.last))
+    quantiles = network.head(hidden, known, lagged, last).double().cpu().numpy()
+    level, spread = scale_at(histories, series, seen)
+    return quantiles * spread[:, None, None] + level[:, None, None]
+
+
+def _carried(
+    network: ForecastNetwork, views: Views, histories: Histories, origins: np.ndarray
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Read each history once and give the states at its origins."""
+    wanted = np.unique(origins[:, 0])
+    wanted = wanted[np.argsort(-histories.values.lengths[wanted], kind="stable")]
+    for first in range(0, len(wanted), SERIES_AT_ONCE):
+        series = wanted[first : first + SERIES_AT_ONCE]
+        rows_of = {int(one): row for row, one in enumerate(series)}
+        places = np.flatnonzero(np.isin(origins[:, 0], series))
+        rows, seen = np.array([rows_of[one] for one in origins[places, 0].tolist()]), origins[places, 1]
+        state = None
+        for start in range(0, int(seen.max()), STEPS_AT_ONCE):
+            time = min(STEPS_AT_ONCE, int(seen.max()) - start)
+            starts = np.minimum(start, histories.values.lengths[series] - 1)
+            lengths = np.minimum(histories.values.lengths[series] - starts, time)
+            inputs = views.inputs(histories, series, starts, lengths)
+            outputs, state = network(inputs.to(network.device), state=state)
+            inside = (seen > start) & (seen <= start + time)
+            if inside.any():
+                chosen = torch.from_numpy(rows[inside]), torch.from_numpy(seen[inside] - 1 - start)
+                yield places[inside], outputs[chosen]
+
+
+def _windowed(
+    network: ForecastNetwork, views: Views, histories: Histories, origins: np.ndarray
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Read the window before each origin."""
+    assert views.context is not None
+    for first in range(0, len(origins), WINDOWS_AT_ONCE):
+        series, seen = origins[first : first + WINDOWS_AT_ONCE].T
+        starts = np.maximum(seen - views.context, 0)
+        inputs = views.inputs(histories, series, starts, seen - starts)
+        lengths = torch.from_numpy(seen - starts)
+        outputs, _ = network(inputs.to(network.device), lengths.to(network.device))
+        yield np.arange(first, first + len(seen)), outputs[torch.arange(len(seen)), lengths - 1]

@@ -1,0 +1,138 @@
+"""Windows of series as a network sees them: what is known at each step, and of each step ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnkit.data.stamps import Frequency
+from rnnkit.tasks.forecasting.calendar import calendar_features, calendar_periods
+from rnnkit.tasks.forecasting.history import Histories, Lags, look_back, scale_at, targets
+
+SCALE_CHANGE = 10.0  # the logarithm of the spread's growth in a step is small
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What a forecast knows at its origins, and what came.
+
+    Attributes:
+        known: (origins, horizon, known_size) float32: the calendar and the columns known ahead.
+        lagged: (origins, horizon, lags) float32 in units of the scale, NaN where there is none.
+        last: (origins,) float32 the last value, likewise.
+        targets: (origins, horizon) float32 likewise.
+    """
+
+    known: Tensor
+    lagged: Tensor
+    last: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Views:
+    """How windows become features.
+
+    Attributes:
+        frequency: Of the steps.
+        lags: Which steps of the past say most of a step ahead.
+        columns: Names of what is known of each step besides.
+        ahead: How many of these are known ahead too; they come first.
+        context: How many steps before an origin the network reads, if not all; their scale is then that of the last.
+    """
+
+    frequency: Frequency
+    lags: Lags
+    columns: tuple[str, ...]
+    ahead: int
+    context: int | None
+
+    @property
+    def input_size(self) -> int:
+        """Features of a step."""
+        return 4 + 2 * len(self.lags.seasons) + self.calendar_size + 2 * len(self.columns)
+
+    @property
+    def known_size(self) -> int:
+        """Features of a step ahead."""
+        return self.calendar_size + 2 * self.ahead
+
+    @property
+    def calendar_size(self) -> int:
+        """Features of the calendar."""
+        return 2 * len(calendar_periods(self.frequency))
+
+    def inputs(self, histories: Histories, series: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Tensor:
+        """Return what is known at each step of windows, in units of the scale at the step.
+
+        Args:
+            histories: The series.
+            series: (windows,) which.
+            starts: (windows,) the first step of each within its series.
+            lengths: (windows,) steps of each, at least one.
+
+        Returns:
+            (windows, time, input_size) float32, of no meaning past each length.
+        """
+        ends = starts + lengths - 1
+        places = np.minimum(starts[:, None] + np.arange(lengths.max()), ends[:, None])
+        flat = places + histories.offsets[series][:, None]
+        scaled = flat if self.context is None else (ends + histories.offsets[series])[:, None]
+        level, spread = histories.level[scaled], histories.spread[scaled]
+        earliest = np.zeros_like(starts) if self.context is None else starts
+        before = np.maximum(flat - 1, (histories.offsets[series] + earliest)[:, None])
+        raw = histories.values.values
+        now = (raw[flat] - level) / spread
+        features = [_flat(now), ~np.isnan(now), _flat((raw[flat] - raw[before]) / spread)]
+        features.append(SCALE_CHANGE * np.log(histories.spread[flat] / histories.spread[before]))
+        for season in self.lags.seasons:
+            there = places - season >= earliest[:, None]
+            past = np.where(there, (raw[np.where(there, flat - season, flat)] - level) / spread, np.nan)
+            features += [_flat(past), ~np.isnan(past)]
+        parts = [np.stack([one.astype(np.float32) for one in features], axis=-1)]
+        parts.append(calendar_features(self.frequency, histories.first[series][:, None] + places))
+        parts.append(self._beside(histories, series, places, columns=len(self.columns)))
+        return torch.from_numpy(np.concatenate(parts, axis=-1))
+
+    def ahead_of(self, histories: Histories, series: np.ndarray, origins: np.ndarray) -> Ahead:
+        """Return what is known at origins of the steps ahead, and what came.
+
+        Args:
+            histories: The series.
+            series: (origins,) which.
+            origins: (origins,) how many of its steps are seen.
+
+        Returns:
+            Known and came.
+        """
+        places = origins[:, None] + np.arange(self.lags.horizon)
+        lagged = look_back(histories, series, places[..., None] - self.lags.behind, origins=origins, context=self.context)
+        last = look_back(histories, series, origins[:, None] - 1, origins=origins)[:, 0]
+        level, spread = scale_at(histories, series, origins)
+        came = (targets(histories, series, origins, horizon=self.lags.horizon) - level[:, None]) / spread[:, None]
+        known = [
+            calendar_features(self.frequency, histories.first[series][:, None] + places),
+            self._beside(histories, series, places, columns=self.ahead),
+        ]
+        parts = (np.concatenate(known, axis=-1), lagged, last, came)
+        return Ahead(*(torch.from_numpy(part.astype(np.float32)) for part in parts))
+
+    def _beside(self, histories: Histories, series: np.ndarray, places: np.ndarray, *, columns: int) -> np.ndarray:
+        """Return columns beside the values at some steps, 0 where one is missing, and which are there."""
+        if not columns:
+            return np.zeros((*places.shape, 0), dtype=np.float32)
+        beside = histories.beside
+        lengths = beside.lengths[series][:, None]
+        inside = places < lengths
+        offsets = (beside.ends - beside.lengths)[series][:, None]
+        found = beside.values[offsets + np.where(inside, places, 0), :columns]
+        found = np.where(inside[..., None], found, np.float32("nan"))
+        return np.concatenate([np.nan_to_num(found), ~np.isnan(found)], axis=-1, dtype=np.float32)
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    """Bend large values down, and put 0 where one is missing."""
+    return np.arcsinh(np.nan_to_num(values))
