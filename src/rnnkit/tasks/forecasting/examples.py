@@ -127,10 +127,9 @@ def encode_part(part: Part, facts: Facts, config: ForecastingConfig) -> Historie
         Ready to be cut into windows.
     """
     values = [facts.transformed(one.values) for one in part.panel.series]
-    half_life = config.half_life or float(max(facts.seasons, default=DEFAULT_HALF_LIFE))
+    context, half_life = config.context, half_life_of(facts, config)
     scales = [
-        running_scales(one, half_life) if config.context is None else window_scales(one, config.context)
-        for one in values
+        running_scales(one, half_life)[:2] if context is None else window_scales(one, context) for one in values
     ]
     ahead = config.horizon
     beside = [facts.beside(one, ahead=ahead) for one in part.panel.series]
@@ -146,6 +145,11 @@ def encode_part(part: Part, facts: Facts, config: ForecastingConfig) -> Historie
         rolling_origins(lengths, seen=[max(one, 1) for one in seen], horizon=config.horizon, every=part.every),
         np.array([first_seen(one) for one in part.panel.series], dtype=np.int64),
     )
+
+
+def half_life_of(facts: Facts, config: ForecastingConfig) -> float:
+    """Return after how many steps a value counts half in the running scales."""
+    return config.half_life or float(max(facts.seasons, default=DEFAULT_HALF_LIFE))
 
 
 def first_seen(series: TimeSeries) -> int:

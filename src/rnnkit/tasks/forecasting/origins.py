@@ -18,6 +18,19 @@ ORIGINS_AT_ONCE = 1024
 WINDOWS_AT_ONCE = 512
 
 
+def say_quantiles(
+    network: ForecastNetwork, views: Views, histories: Histories, origins: np.ndarray, hidden: Tensor
+) -> np.ndarray:
+    """Forecast from states at origins: (origins, horizon, levels) float64, transformed as the values are."""
+    series, seen = origins.T
+    ahead = views.ahead_of(histories, series, seen)
+    device = network.device
+    known, lagged, last = (part.to(device) for part in (ahead.known, ahead.lagged, ahead.last))
+    quantiles = network.head(hidden, known, lagged, last).double().cpu().numpy()
+    level, spread = scale_at(histories, series, seen)
+    return quantiles * spread[:, None, None] + level[:, None, None]
+
+
 def forecast_origins(network: ForecastNetwork, views: Views, histories: Histories, origins: np.ndarray) -> np.ndarray:
     """Forecast from origins.
 
@@ -38,21 +51,9 @@ def forecast_origins(network: ForecastNetwork, views: Views, histories: Historie
         for places, hidden in states(network, views, histories, origins):
             for first in range(0, len(places), ORIGINS_AT_ONCE):
                 some = places[first : first + ORIGINS_AT_ONCE]
-                found[some] = _say(network, views, histories, origins[some], hidden[first : first + ORIGINS_AT_ONCE])
+                found[some] = say_quantiles(network, views, histories, origins[some], hidden[first : first + ORIGINS_AT_ONCE])
     network.train(was_training)
     return found
-
-
-def _say(
-    network: ForecastNetwork, views: Views, histories: Histories, origins: np.ndarray, hidden: Tensor
-) -> np.ndarray:
-    series, seen = origins.T
-    ahead = views.ahead_of(histories, series, seen)
-    device = network.device
-    known, lagged, last = (part.to(device) for part in (ahead.known, ahead.lagged, ahead.last))
-    quantiles = network.head(hidden, known, lagged, last).double().cpu().numpy()
-    level, spread = scale_at(histories, series, seen)
-    return quantiles * spread[:, None, None] + level[:, None, None]
 
 
 def _carried(

@@ -47,7 +47,7 @@ class RunningScale:
         return spread_of(self.sums[0], self.sums[2], self.level)
 
 
-def running_scales(values: np.ndarray, half_life: float) -> tuple[np.ndarray, np.ndarray]:
+def running_scales(values: np.ndarray, half_life: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return level and spread of a series after each of its steps.
 
     Args:
@@ -55,17 +55,18 @@ def running_scales(values: np.ndarray, half_life: float) -> tuple[np.ndarray, np
         half_life: After so many steps a value counts half.
 
     Returns:
-        (time,) each, float64; equal to what `RunningScale` says step by step.
+        (time,) each, float64, equal to what `RunningScale` says step by step; and its sums after the last, (3,).
     """
     from scipy.signal import lfilter  # slow to import
 
-    decay = 0.5 ** (1 / half_life)
+    scale = RunningScale.begin(half_life)
     seen = ~np.isnan(values)
     known = np.where(seen, values, 0.0)
-    weights = lfilter([1.0], [1.0, -decay], seen.astype(np.float64))
-    level = lfilter([1.0], [1.0, -decay], known) / np.maximum(weights, np.finfo(np.float64).tiny)
-    distances = lfilter([1.0], [1.0, -decay], np.where(seen, np.abs(known - level), 0.0))
-    return level, spread_of(weights, distances, level)
+    weights, totals = lfilter([1.0], [1.0, -scale.decay], np.stack([seen, known]))
+    level = totals / np.maximum(weights, np.finfo(np.float64).tiny)
+    distances = lfilter([1.0], [1.0, -scale.decay], np.where(seen, np.abs(known - level), 0.0))
+    sums = np.array([weights[-1], totals[-1], distances[-1]]) if len(values) else scale.sums
+    return level, spread_of(weights, distances, level), sums
 
 
 def window_scales(values: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:

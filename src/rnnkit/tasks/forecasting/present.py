@@ -1,0 +1,177 @@
+"""Series as they are now: read once, then moved on step by step, so that a new value costs the same however long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnkit.data.ragged import Ragged
+from rnnkit.kernels import State
+from rnnkit.tasks.forecasting.history import Histories
+from rnnkit.tasks.forecasting.network import ForecastNetwork
+from rnnkit.tasks.forecasting.origins import SERIES_AT_ONCE, STEPS_AT_ONCE, forecast_origins, say_quantiles
+from rnnkit.tasks.forecasting.scaling import RunningScale, running_scales, window_scales
+from rnnkit.tasks.forecasting.windows import Views
+
+
+@dataclass(frozen=True)
+class Present:
+    """The last steps of series, and what the network remembers of all the earlier ones.
+
+    Attributes:
+        tail: So many last steps of each as forecasts look back on.
+        scale: (3, series) running sums of level and spread.
+        state: Of the network, a row a series; empty where it reads a bounded context.
+        hidden: (series, state_size) what it says after the last step; likewise.
+    """
+
+    tail: Histories
+    scale: RunningScale
+    state: State
+    hidden: Tensor
+
+    @classmethod
+    def read(cls, network: ForecastNetwork, views: Views, histories: Histories, *, half_life: float) -> Self:
+        """Read whole histories.
+
+        Args:
+            network: Trained.
+            views: How windows become features.
+            histories: The series.
+            half_life: Of their running scales, in steps.
+
+        Returns:
+            The present.
+        """
+        count = len(histories)
+        sums = [running_scales(histories.values[index], half_life)[2] for index in range(count)]
+        scale = replace(RunningScale.begin(half_life), sums=np.stack(sums, axis=1))
+        hidden = torch.zeros(count, network.stack.output_size)
+        now = cls(histories, scale, network.stack.initial_state(count), hidden)
+        now = now if views.context is not None else now._carried(network, views, histories.values.lengths)
+        return now.trimmed(views)
+
+    def _carried(self, network: ForecastNetwork, views: Views, new: np.ndarray) -> Self:
+        """Let the network read the last `new` steps of each series, (series,)."""
+        network.eval()
+        state, hidden = [part.clone() for part in self.state], self.hidden.clone()
+        order = np.argsort(-new, kind="stable")
+        order = order[new[order] > 0]
+        with torch.inference_mode():
+            for first in range(0, len(order), SERIES_AT_ONCE):
+                series = order[first : first + SERIES_AT_ONCE]
+                rows = torch.from_numpy(series)
+                after, last = _read(network, views, self.tail, series, new[series], tuple(part[rows] for part in state))
+                hidden[rows] = last.cpu()
+                for part, now in zip(state, after, strict=True):
+                    part[rows] = now.cpu()
+        return replace(self, state=tuple(state), hidden=hidden)
+
+    def push(
+        self, network: ForecastNetwork, views: Views, values: Sequence[np.ndarray], beside: Sequence[np.ndarray]
+    ) -> Self:
+        """Move on by new steps of each series.
+
+        Args:
+            network: As in `read`.
+            views: Likewise.
+            values: (new,) float64 of each series, transformed, NaN where one is missing; may be empty.
+            beside: (new + ahead, columns) float32 of each: what is known of the new steps, and of those after them.
+
+        Returns:
+            The present then.
+        """
+        new = np.array([len(one) for one in values])
+        tail, scale = self._longer(values, beside, views)
+        moved = replace(self, tail=tail, scale=scale)
+        if views.context is None:
+            moved = moved._carried(network, views, new)
+        return moved.trimmed(views)
+
+    def _longer(
+        self, values: Sequence[np.ndarray], beside: Sequence[np.ndarray], views: Views
+    ) -> tuple[Histories, RunningScale]:
+        """Put new steps at the ends of the tails."""
+        tail, decay = self.tail, self.scale.decay
+        grown: list[list[np.ndarray]] = [[], [], [], []]
+        sums = self.scale.sums.copy()
+        for index, (added, known) in enumerate(zip(values, beside, strict=True)):
+            before = slice(tail.offsets[index], tail.values.ends[index])
+            joined = np.concatenate([tail.values[index], added])
+            if views.context is not None:
+                level, spread = window_scales(joined, views.context)
+            else:
+                running = RunningScale(sums[:, index], decay)
+                steps = []
+                for value in added:
+                    running = running.after(value)
+                    steps.append((running.level, running.spread))
+                sums[:, index] = running.sums
+                news = np.array(steps).reshape(-1, 2)
+                level = np.concatenate([tail.level[before], news[:, 0]])
+                spread = np.concatenate([tail.spread[before], news[:, 1]])
+            kept = tail.beside[index][: len(tail.values[index])]
+            for part, one in zip(grown, (joined, level, spread, np.concatenate([kept, known])), strict=True):
+                part.append(one)
+        return replace(
+            tail,
+            values=Ragged.join(grown[0], like=np.empty(0)),
+            level=np.concatenate(grown[1]),
+            spread=np.concatenate(grown[2]),
+            beside=Ragged.join(grown[3], like=tail.beside.values[:0]),
+        ), RunningScale(sums, decay)
+
+    def trimmed(self, views: Views) -> Self:
+        """Forget the steps that no forecast looks back on."""
+        tail, most = self.tail, look_back_steps(views)
+        cut = np.maximum(tail.values.lengths - most, 0)
+        if not cut.any():
+            return self
+        kept = np.concatenate([np.arange(tail.offsets[i] + cut[i], tail.values.ends[i]) for i in range(len(tail))])
+        values = Ragged(tail.values.values[kept], np.cumsum(tail.values.lengths - cut))
+        beside = [tail.beside[index][first:] for index, first in enumerate(cut.tolist())]
+        shorter = replace(
+            tail,
+            values=values,
+            beside=Ragged.join(beside, like=tail.beside.values[:0]),
+            level=tail.level[kept],
+            spread=tail.spread[kept],
+            first=tail.first + cut,
+        )
+        return replace(self, tail=shorter)
+
+    def forecast(self, network: ForecastNetwork, views: Views, series: np.ndarray) -> np.ndarray:
+        """Forecast from now on: (series,) which -> (series, horizon, levels) float64, transformed as the values are."""
+        origins = np.stack([series, self.tail.values.lengths[series]], axis=1)
+        if views.context is not None:
+            return forecast_origins(network, views, self.tail, origins)
+        network.eval()
+        with torch.inference_mode():
+            return say_quantiles(network, views, self.tail, origins, self.hidden[torch.from_numpy(series)])
+
+
+def look_back_steps(views: Views) -> int:
+    """Return how many last steps forecasts look back on, and the features of a new step do."""
+    return views.context if views.context is not None else max(views.lags.longest, max(views.lags.seasons, default=1)) + 1
+
+
+def _read(
+    network: ForecastNetwork, views: Views, tail: Histories, series: np.ndarray, new: np.ndarray, state: State
+) -> tuple[State, Tensor]:
+    """Read the last `new` steps of some series, and return the state and what the network says after them."""
+    ends = tail.values.lengths[series]
+    last = torch.zeros(len(series), network.stack.output_size, device=network.device)
+    for start in range(0, int(new.max()), STEPS_AT_ONCE):
+        lengths = np.clip(new - start, 0, STEPS_AT_ONCE)
+        starts = np.minimum(ends - new + start, ends - 1)
+        inputs = views.inputs(tail, series, starts, np.maximum(lengths, 1))
+        valid = torch.from_numpy(lengths)
+        outputs, state = network(inputs.to(network.device), valid.to(network.device), state)
+        reading = valid > 0
+        last[reading] = outputs[reading, valid[reading] - 1]
+    return state, last
