@@ -65,7 +65,7 @@ def evaluate(
     began = time.perf_counter()
     metrics = task.score(examples)
     baseline = load_baseline(task, model)
-    baselines = {task.baseline_name: task.score_baseline(baseline, examples)} if baseline is not None else {}
+    baselines = task.score_baselines(baseline, examples) if baseline is not None else {}
     adaptation = {}
     if cache or dynamic or ngram:
         baselines = {"static": metrics, **baselines}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -110,12 +110,13 @@ class _Frame:
             return False
 
 
-def read_panel_file(path: Path, columns: PanelColumns) -> Panel:
+def read_panel_file(path: Path, columns: PanelColumns, *, frequency: Frequency | None = None) -> Panel:
     """Read the series of one file.
 
     Args:
         path: CSV (plain or .gz) or Parquet.
         columns: Where things stand.
+        frequency: Of the steps, where it is known; None infers it.
 
     Returns:
         The series.
@@ -127,7 +128,18 @@ def read_panel_file(path: Path, columns: PanelColumns) -> Panel:
     frame = _parquet(path) if path.suffix in (".parquet", ".pq") else _csv(path, columns)
     if columns.layout == "rows" or (columns.layout == "auto" and _has_series_in_rows(frame, columns)):
         return _read_rows(frame)
-    return _read_steps(frame, columns)
+    return _read_steps(frame, columns, frequency)
+
+
+def read_panel_frame(table: Any, columns: PanelColumns, *, frequency: Frequency | None = None) -> Panel:
+    """Read the series of a pandas or polars frame, or of a mapping of columns, a step a row; as `read_panel_file`."""
+    import narwhals as nw
+    import polars as pl
+
+    frame = pl.DataFrame(table) if isinstance(table, Mapping) else nw.from_native(table, eager_only=True).to_polars()
+    if not frame.height:
+        raise DataError("the frame has no row; expected a step a row.")
+    return _read_steps(_Frame("the frame", frame.cast(pl.String), 1, True, ()), columns, frequency)
 
 
 def _csv(path: Path, columns: PanelColumns) -> _Frame:
@@ -214,7 +226,7 @@ def _read_rows(frame: _Frame) -> Panel:
 # A step a row
 
 
-def _read_steps(frame: _Frame, columns: PanelColumns) -> Panel:
+def _read_steps(frame: _Frame, columns: PanelColumns, known: Frequency | None) -> Panel:
     time = _time_columns(frame, columns)
     key = _id_column(frame, columns, time)
     targets = _target_columns(frame, columns, taken=[*time, *([key] if key else [])])
@@ -225,8 +237,12 @@ def _read_steps(frame: _Frame, columns: PanelColumns) -> Panel:
         for option, wanted in (("past", columns.past), ("future", columns.future), ("static", columns.static))
     )
     groups = list(_groups(frame.cells(key) if key else [""] * frame.table.height))
-    unique = [np.unique(stamps[rows]) for _, rows in groups]
-    frequency = infer_frequency(unique, [name or targets[0] for name, _ in groups])
+    if known is None:
+        unique = [np.unique(stamps[rows]) for _, rows in groups]
+        frequency = infer_frequency(unique, [name or targets[0] for name, _ in groups])
+    else:
+        frequency = known
+        _check_grid(frame, stamps, known)
     series, doubles = [], 0
     for name, rows in groups:
         numbers = frequency.numbers(stamps[rows])
@@ -239,6 +255,18 @@ def _read_steps(frame: _Frame, columns: PanelColumns) -> Panel:
     if doubles:
         notes.append(f"{frame.path}: {doubles:,} rows stand on a step that a later row has too: the later one counts")
     return Panel(tuple(series), frequency, tuple(notes))
+
+
+def _check_grid(frame: _Frame, stamps: np.ndarray, frequency: Frequency) -> None:
+    """Refuse stamps that are not on a grid."""
+    if (stamps.dtype.kind == "M") != (frequency.unit != "step"):
+        raise DataError(f"{frame.path}: its times are of another kind than those the model knows.")
+    off = np.flatnonzero(frequency.stamps(frequency.numbers(stamps)) != stamps)
+    if len(off):
+        raise DataError(
+            f"{frame.place(int(off[0]))}: the time {stamps[off[0]]} is on no step; the series are {frequency.words}, "
+            f"as {frequency.stamps(frequency.numbers(stamps[off[:1]]))[0]}."
+        )
 
 
 def _series(

@@ -62,6 +62,11 @@ class Frequency:
         raise AssertionError(self.count)
 
     @property
+    def is_days(self) -> bool:
+        """Whether a step is a whole number of days."""
+        return self.unit in ("business day", "month") or (self.unit == "second" and self.count % DAY == 0)
+
+    @property
     def season(self) -> int:
         """How many steps the usual season has: a day of hours or less, a week of days, a year of months; 1 is none."""
         if self.unit == "business day":

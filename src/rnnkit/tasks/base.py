@@ -200,6 +200,10 @@ class Task(ABC):
     def score_baseline(self, baseline: Any, data: Any) -> dict[str, float]:
         """Measure the trivial method by the same metrics."""
 
+    def score_baselines(self, baseline: Any, data: Any) -> dict[str, dict[str, float]]:
+        """Measure the trivial method, and others like it where there are some, by name."""
+        return {self.baseline_name: self.score_baseline(baseline, data)}
+
     @abstractmethod
     def read_inputs(self, path: Path) -> list[Any]:
         """Read what `predict` takes from a file.

@@ -8,6 +8,7 @@ SAMPLES = {
     "shakespeare": "language_model/shakespeare.txt",
     "strokes": "series_classification/strokes.jsonl",
     "entities": "tagging/entities.conll",
+    "weather": "forecasting/weather.csv",
     "reviews": "text_classification/reviews.csv",
 }
 

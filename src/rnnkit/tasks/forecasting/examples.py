@@ -119,32 +119,134 @@ def encode_part(part: Part, facts: Facts, config: ForecastingConfig) -> Historie
     """Lay series end to end with their running scales.
 
     Args:
-        part: The series.
+        part: The series; those without a history are forecast nowhere.
         facts: Of the training series.
         config: Of the model.
 
     Returns:
         Ready to be cut into windows.
     """
-    values = [facts.transformed(one.values) for one in part.panel.series]
+    series = part.panel.series
+    values = [facts.transformed(one.values) for one in series]
+    beside = [facts.beside(one, ahead=config.horizon) for one in series]
+    names, first = [one.name for one in series], [one.first for one in series]
+    seen = part.seen if part.seen is not None else [len(one) for one in series]
+    return _histories(names, first, values, beside, seen=seen, every=part.every, facts=facts, config=config)
+
+
+def continue_known(panel: Panel, known: Histories, facts: Facts, config: ForecastingConfig) -> Histories:
+    """Put the steps of series that are new after those that are known, to be forecast from the last known one on.
+
+    Where steps are numbered by rows alone, series whose values differ from the known ones begin after them.
+
+    Args:
+        panel: New steps, and perhaps old ones.
+        known: The series up to some step.
+        facts: Of the training series.
+        config: Of the model.
+
+    Returns:
+        Ready to be forecast; from nowhere, where no step is new.
+
+    Raises:
+        DataError: If a series is unknown.
+    """
+    values, beside, _ = new_steps(panel, known, facts, config)
+    lengths = known.values.lengths.tolist()
+    return _histories(
+        known.names.tolist(),
+        known.first.tolist(),
+        [np.concatenate([known.values[index], new]) for index, new in enumerate(values)],
+        [np.concatenate([known.beside[index][: lengths[index]], new]) for index, new in enumerate(beside)],
+        seen=lengths,
+        every=1,
+        facts=facts,
+        config=config,
+    )
+
+
+def unknown_series(values: Sequence[np.ndarray], facts: Facts, config: ForecastingConfig) -> Histories:
+    """Lay out values of series that have no name, (time,) each, of which nothing else is known."""
+    beside = [np.full((len(one) + config.horizon, len(facts.features)), np.nan, dtype=np.float32) for one in values]
+    names = [f"series {number}" for number in range(1, len(values) + 1)]
+    changed, zeros = [facts.transformed(one) for one in values], [0] * len(values)
+    return _histories(names, zeros, changed, beside, seen=zeros, every=1, facts=facts, config=config)
+
+
+def _histories(
+    names: Sequence[str],
+    first: Sequence[int],
+    values: Sequence[np.ndarray],
+    beside: Sequence[np.ndarray],
+    *,
+    seen: Sequence[int],
+    every: int,
+    facts: Facts,
+    config: ForecastingConfig,
+) -> Histories:
     context, half_life = config.context, half_life_of(facts, config)
-    scales = [
-        running_scales(one, half_life)[:2] if context is None else window_scales(one, context) for one in values
-    ]
-    ahead = config.horizon
-    beside = [facts.beside(one, ahead=ahead) for one in part.panel.series]
-    lengths = [len(one) for one in values]
-    seen = part.seen if part.seen is not None else lengths
+    scales = [running_scales(one, half_life)[:2] if context is None else window_scales(one, context) for one in values]
     return Histories(
-        np.array([one.name for one in part.panel.series]),
+        np.array(names),
         Ragged.join(values, like=np.empty(0)),
         Ragged.join(beside, like=np.empty((0, len(facts.features)), dtype=np.float32)),
         np.concatenate([level for level, _ in scales]),
         np.concatenate([spread for _, spread in scales]),
-        np.array([one.first for one in part.panel.series], dtype=np.int64),
-        rolling_origins(lengths, seen=[max(one, 1) for one in seen], horizon=config.horizon, every=part.every),
-        np.array([first_seen(one) for one in part.panel.series], dtype=np.int64),
+        np.array(first, dtype=np.int64),
+        rolling_origins(
+            [len(one) for one in values], seen=[max(one, 1) for one in seen], horizon=config.horizon, every=every
+        ),
+        np.array([first_seen(one) for one in values], dtype=np.int64),
     )
+
+
+def new_steps(
+    panel: Panel, tail: Histories, facts: Facts, config: ForecastingConfig
+) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
+    """Find what is new in series for a model that knows them up to some step.
+
+    Args:
+        panel: New steps, and perhaps old ones.
+        tail: The last known steps of each series.
+        facts: Of the training series.
+        config: Of the model.
+
+    Returns:
+        (new,) transformed values of each known series, NaN where one is missing; (new + horizon, features) of what is
+        known beside them; and the names of the series in the panel.
+
+    Raises:
+        DataError: If a series is unknown.
+    """
+    known = {name: index for index, name in enumerate(tail.names.tolist())}
+    ends = (tail.first + tail.values.lengths).tolist()
+    values = [np.empty(0) for _ in known]
+    beside = [tail.beside[index][length:] for index, length in enumerate(tail.values.lengths.tolist())]
+    for one in panel.series:
+        if one.name not in known:
+            raise DataError(f"{one.place}: series {one.name!r} was not among the training series; train again with it.")
+        index = known[one.name]
+        series = _after_known(one, tail, index, facts) if facts.frequency.unit == "step" else one
+        new = max(series.end - ends[index], 0)
+        skipped = max(series.first - ends[index], 0)
+        known_from = max(ends[index] - series.first, 0)
+        values[index] = np.concatenate([np.full(skipped, np.nan), facts.transformed(series.values[known_from:])])
+        rows = np.full((new + config.horizon, len(facts.features)), np.nan, dtype=np.float32)
+        rows[: min(len(beside[index]), len(rows))] = beside[index][: len(rows)]
+        told = facts.beside(series, ahead=config.horizon)[known_from:]
+        rows[skipped : skipped + len(told)] = np.where(np.isnan(told), rows[skipped : skipped + len(told)], told)
+        beside[index] = rows
+    return values, beside, [series.name for series in panel.series]
+
+
+def _after_known(series: TimeSeries, known: Histories, index: int, facts: Facts) -> TimeSeries:
+    """Move a numbered series behind the known one, unless it repeats what is known."""
+    first, values = int(known.first[index]), facts.restored(known.values[index])
+    start, end = max(first, series.first), min(first + len(values), series.end)
+    told, remembered = series.values[start - series.first : end - series.first], values[start - first : end - first]
+    if end <= start or np.allclose(told, remembered, equal_nan=True):
+        return series
+    return replace(series, first=first + len(values))
 
 
 def half_life_of(facts: Facts, config: ForecastingConfig) -> float:
@@ -152,7 +254,7 @@ def half_life_of(facts: Facts, config: ForecastingConfig) -> float:
     return config.half_life or float(max(facts.seasons, default=DEFAULT_HALF_LIFE))
 
 
-def first_seen(series: TimeSeries) -> int:
+def first_seen(values: np.ndarray) -> int:
     """Return how many steps of a series must be seen for its spread to mean something."""
-    present = np.flatnonzero(~np.isnan(series.values))
-    return int(present[min(LEAST_VALUES, len(present)) - 1]) + 1 if len(present) else len(series)
+    present = np.flatnonzero(~np.isnan(values))
+    return int(present[min(LEAST_VALUES, len(present)) - 1]) + 1 if len(present) else len(values)

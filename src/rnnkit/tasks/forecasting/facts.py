@@ -16,7 +16,8 @@ from rnnkit.tasks.forecasting.config import ForecastingConfig
 
 LEAST_SEASONS = 3  # of a series, for its season to be seen
 YEAR_OF_DAYS = 365
-CANDIDATES = (4, 5, 6, 7, 8, 10, 12, 13, 14, 18, 21, 24, 26, 28, 30, 36, 48, 52, 60, 72, 96, 120, 144, 168, 288, 336, 365)
+CANDIDATES = (4, 5, 6, 7, 8, 10, 12, 13, 14, 18, 21, 24, 26, 28, 30, 36, 48, 52, 60, 72, 96, 120, 144, 168, 288)
+CANDIDATES += (336, 365)
 SAMPLED_SERIES = 200
 LEAST_CORRELATION = 0.3  # of the changes a season apart
 STANDS_OUT = 0.02  # of a longer season's correlation, beside those of its neighbours
@@ -196,7 +197,7 @@ def _seasons(panel: Panel) -> tuple[int, ...]:
         lengths += [YEAR_OF_DAYS] if frequency.count == DAY else [52] if frequency.count == WEEK else []
     else:
         lengths = [frequency.season]
-    return tuple(one for one in lengths if 1 < one and one * 2 <= longest)
+    return tuple(one for one in lengths if one > 1 and one * 2 <= longest)
 
 
 def _repeated(panel: Panel) -> tuple[int, ...]:

@@ -88,7 +88,9 @@ class ForecastNetwork(nn.Module):
         """Where the network is."""
         return next(self.parameters()).device
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(
+        self, inputs: Tensor, lengths: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
         """Read steps: (batch, time, features) -> (batch, time, state_size), and the state after the last."""
         return self.stack(inputs, state, lengths=lengths)
 

@@ -51,7 +51,8 @@ def forecast_origins(network: ForecastNetwork, views: Views, histories: Historie
         for places, hidden in states(network, views, histories, origins):
             for first in range(0, len(places), ORIGINS_AT_ONCE):
                 some = places[first : first + ORIGINS_AT_ONCE]
-                found[some] = say_quantiles(network, views, histories, origins[some], hidden[first : first + ORIGINS_AT_ONCE])
+                states_then = hidden[first : first + ORIGINS_AT_ONCE]
+                found[some] = say_quantiles(network, views, histories, origins[some], states_then)
     network.train(was_training)
     return found
 

@@ -66,7 +66,9 @@ class Present:
             for first in range(0, len(order), SERIES_AT_ONCE):
                 series = order[first : first + SERIES_AT_ONCE]
                 rows = torch.from_numpy(series)
-                after, last = _read(network, views, self.tail, series, new[series], tuple(part[rows] for part in state))
+                after, last = _read(
+                    network, views, self.tail, tuple(part[rows] for part in state), series=series, new=new[series]
+                )
                 hidden[rows] = last.cpu()
                 for part, now in zip(state, after, strict=True):
                     part[rows] = now.cpu()
@@ -145,6 +147,21 @@ class Present:
         )
         return replace(self, tail=shorter)
 
+    def alone(self, index: int) -> Self:
+        """Return the present of one series."""
+        tail, steps = self.tail, slice(self.tail.offsets[index], self.tail.values.ends[index])
+        one = replace(
+            tail,
+            names=tail.names[[index]],
+            values=Ragged.join([tail.values[index]], like=np.empty(0)),
+            beside=Ragged.join([tail.beside[index]], like=tail.beside.values[:0]),
+            level=tail.level[steps],
+            spread=tail.spread[steps],
+            first=tail.first[[index]],
+        )
+        scale = replace(self.scale, sums=self.scale.sums[:, [index]])
+        return type(self)(one, scale, tuple(part[[index]] for part in self.state), self.hidden[[index]])
+
     def forecast(self, network: ForecastNetwork, views: Views, series: np.ndarray) -> np.ndarray:
         """Forecast from now on: (series,) which -> (series, horizon, levels) float64, transformed as the values are."""
         origins = np.stack([series, self.tail.values.lengths[series]], axis=1)
@@ -157,11 +174,11 @@ class Present:
 
 def look_back_steps(views: Views) -> int:
     """Return how many last steps forecasts look back on, and the features of a new step do."""
-    return views.context if views.context is not None else max(views.lags.longest, max(views.lags.seasons, default=1)) + 1
+    return views.context if views.context is not None else views.lags.longest + 1
 
 
 def _read(
-    network: ForecastNetwork, views: Views, tail: Histories, series: np.ndarray, new: np.ndarray, state: State
+    network: ForecastNetwork, views: Views, tail: Histories, state: State, *, series: np.ndarray, new: np.ndarray
 ) -> tuple[State, Tensor]:
     """Read the last `new` steps of some series, and return the state and what the network says after them."""
     ends = tail.values.lengths[series]

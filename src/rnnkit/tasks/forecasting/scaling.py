@@ -62,10 +62,16 @@ def running_scales(values: np.ndarray, half_life: float) -> tuple[np.ndarray, np
     scale = RunningScale.begin(half_life)
     seen = ~np.isnan(values)
     known = np.where(seen, values, 0.0)
-    weights, totals = lfilter([1.0], [1.0, -scale.decay], np.stack([seen, known]))
+    if not len(values):
+        return known, known, scale.sums
+
+    def summed(parts: np.ndarray) -> np.ndarray:
+        return np.asarray(lfilter([1.0], [1.0, -scale.decay], parts))
+
+    weights, totals = summed(np.stack([seen, known]))
     level = totals / np.maximum(weights, np.finfo(np.float64).tiny)
-    distances = lfilter([1.0], [1.0, -scale.decay], np.where(seen, np.abs(known - level), 0.0))
-    sums = np.array([weights[-1], totals[-1], distances[-1]]) if len(values) else scale.sums
+    distances = summed(np.where(seen, np.abs(known - level), 0.0))
+    sums = np.array([weights[-1], totals[-1], distances[-1]])
     return level, spread_of(weights, distances, level), sums
 
 

@@ -5,33 +5,47 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from torch import nn
 
 from rnnkit.baselines.forecasts import METHODS
 from rnnkit.data.panel import Panel
+from rnnkit.data.panel_files import read_panel_file, read_panel_frame
 from rnnkit.data.ragged import Buckets
 from rnnkit.data.samples import sample_path
-from rnnkit.errors import CheckpointError
+from rnnkit.errors import CheckpointError, ConfigError, DataError
 from rnnkit.kernels import State
 from rnnkit.metrics.forecasts import forecast_metrics
 from rnnkit.tasks.base import Loss, Task
 from rnnkit.tasks.forecasting.config import ForecastingConfig
-from rnnkit.tasks.forecasting.examples import Part, encode_part, read_panels, split_in_time
+from rnnkit.tasks.forecasting.examples import (
+    Part,
+    continue_known,
+    encode_part,
+    half_life_of,
+    new_steps,
+    read_panels,
+    split_in_time,
+    unknown_series,
+)
 from rnnkit.tasks.forecasting.facts import Facts
 from rnnkit.tasks.forecasting.history import Histories, Lags, naive_scales, targets
 from rnnkit.tasks.forecasting.network import LEVELS, ForecastNetwork, QuantileHead, pinball_loss
 from rnnkit.tasks.forecasting.origins import forecast_origins
+from rnnkit.tasks.forecasting.present import Present
+from rnnkit.tasks.forecasting.results import Forecast, make_forecast
+from rnnkit.tasks.forecasting.stream import ForecastStream, as_values
 from rnnkit.tasks.forecasting.training_windows import TrainingWindows, WindowBatch
 from rnnkit.tasks.forecasting.windows import Views
 
 MOST_STEPS = 65_536  # padded steps of a training batch
 MOST_TARGET = 100.0  # in units of the spread; of what lies further away, training learns no more
 QUICK_ORIGINS = 2000
+SHOWN_NAMES, SHOWN_STEPS = 5, 8
 BASELINE_STEPS = 1024  # of a history that Theta looks back on
 
 
@@ -95,8 +109,11 @@ class Forecasting(Task):
         return list(self.facts.notes)
 
     def encode(self, examples: Part, folder: Path | None = None) -> Histories:
-        """Lay series end to end with their running scales."""
-        data = encode_part(examples, self.facts, self.config)
+        """Lay series end to end with their running scales; what has no history is put after the one remembered."""
+        if examples.seen is None:
+            data = continue_known(examples.panel, self.memory, self.facts, self.config)
+        else:
+            data = encode_part(examples, self.facts, self.config)
         if folder is not None:
             data.save(folder)
         return data
@@ -185,6 +202,10 @@ class Forecasting(Task):
         """Measure the seasonal naive forecast from the same origins."""
         return self.score_method(baseline[self.baseline_name], data)
 
+    def score_baselines(self, baseline: Mapping[str, Any], data: Histories) -> dict[str, dict[str, float]]:
+        """Measure every method without a network."""
+        return {name: self.score_method(method, data) for name, method in baseline.items()}
+
     def score_method(self, method: Any, data: Histories) -> dict[str, float]:
         """Measure forecasts of single values as quantiles that are all the same."""
         forecasts = self.forecast_by(method, data, data.origins)
@@ -198,17 +219,134 @@ class Forecasting(Task):
         pasts = [filled[series][max(seen - BASELINE_STEPS, 0) : seen] for series, seen in origins.tolist()]
         return method(pasts, self.config.horizon, self.facts.season)
 
-    def read_inputs(self, path): ...
-    def predict(self, inputs, *, candidates=10): ...
-    def show(self): return []
-    def stream(self, *, candidates=5): ...
+    # Use
+
+    @cached_property
+    def present(self) -> Present:
+        """The series as they are now; read when it is first asked for."""
+        return Present.read(self.network, self.views, self.memory, half_life=half_life_of(self.facts, self.config))
+
+    def update(self, data: Any) -> list[str]:
+        """Move on by new observations: what has been read is not read again.
+
+        Steps between the last one and a new one have no value. An observation of a step that is over counts no more.
+
+        Args:
+            data: A pandas or polars frame, a mapping of columns, or a Panel.
+
+        Returns:
+            Names of the series that moved on.
+
+        Raises:
+            DataError: If a series is unknown, or a time on no step.
+        """
+        columns, frequency = self.config.columns, self.facts.frequency
+        panel = data if isinstance(data, Panel) else read_panel_frame(data, columns, frequency=frequency)
+        values, beside, moved = new_steps(panel, self.present.tail, self.facts, self.config)
+        self.present = self.present.push(self.network, self.views, values, beside)
+        return moved
+
+    def series_numbers(self, names: Sequence[str]) -> np.ndarray:
+        """Find series by name.
+
+        Args:
+            names: Some.
+
+        Returns:
+            (names,) their numbers.
+
+        Raises:
+            DataError: If one is unknown.
+        """
+        known = {name: index for index, name in enumerate(self.memory.names.tolist())}
+        for name in names:
+            if name not in known:
+                raise DataError(f"there is no series {name!r}; expected one of {', '.join(list(known)[:SHOWN_NAMES])}.")
+        return np.array([known[name] for name in names], dtype=np.int64)
+
+    def present_of(self, series: str | None) -> Present:
+        """Return the present of a known series alone, or of one that has not begun."""
+        if series is not None:
+            return self.present.alone(int(self.series_numbers([series])[0]))
+        empty = unknown_series([np.empty(0)], self.facts, self.config)
+        return Present.read(self.network, self.views, empty, half_life=half_life_of(self.facts, self.config))
+
+    def predict(
+        self, inputs: Sequence[Any] | None = None, *, horizon: int | None = None, candidates: int = 10
+    ) -> list[Forecast]:
+        """Forecast from the present.
+
+        Args:
+            inputs: Names of known series, or the values of unknown ones, (time,) each; None takes all known ones.
+            horizon: Steps; None is as many as the model was trained for.
+            candidates: Unused.
+
+        Returns:
+            One result a series.
+
+        Raises:
+            DataError: If a series is unknown.
+            ConfigError: If the horizon is longer than the model's.
+        """
+        del candidates
+        if horizon is not None and not 1 <= horizon <= self.config.horizon:
+            raise ConfigError(
+                f"horizon is {horizon}; the model forecasts 1 to {self.config.horizon} steps: train one for more"
+            )
+        given = self.memory.names.tolist() if inputs is None else list(inputs)
+        found: dict[int, Forecast] = {}
+        named = [place for place, one in enumerate(given) if isinstance(one, str)]
+        chosen = self.series_numbers([given[place] for place in named])
+        found |= zip(named, self._from_now(self.present, chosen, horizon) if named else (), strict=True)
+        others = [place for place in range(len(given)) if place not in found]
+        if others:
+            unknown = unknown_series([as_values(given[place]) for place in others], self.facts, self.config)
+            now = Present.read(self.network, self.views, unknown, half_life=half_life_of(self.facts, self.config))
+            found |= zip(others, self._from_now(now, np.arange(len(others)), horizon), strict=True)
+        return [found[place] for place in range(len(given))]
+
+    def _from_now(self, now: Present, chosen: np.ndarray, horizon: int | None) -> list[Forecast]:
+        """Forecast some series from a present."""
+        quantiles = self.facts.restored(now.forecast(self.network, self.views, chosen))[:, :horizon]
+        ends = (now.tail.first + now.tail.values.lengths)[chosen].tolist()
+        return [
+            make_forecast(str(name), self.facts.frequency, end, one)
+            for name, end, one in zip(now.tail.names[chosen], ends, quantiles, strict=True)
+        ]
+
+    def read_inputs(self, path: Path) -> list[str]:
+        """Move on by the observations of a file, and name its series."""
+        return self.update(read_panel_file(path, self.config.columns, frequency=self.facts.frequency))
+
+    def show(self) -> list[str]:
+        """Forecast the first series."""
+        (found,) = self.predict(self.memory.names[:1].tolist())
+        low, high = found.quantiles["0.1"], found.quantiles["0.9"]
+        steps = list(zip(found.times, found.median, low, high, strict=True))[:SHOWN_STEPS]
+        return ["", *(f"{time}  {value:.5g}  ({least:.5g} to {most:.5g})" for time, value, least, most in steps)]
+
+    def stream(self, *, candidates: int = 5, series: str | None = None) -> ForecastStream:
+        """Go on with a series.
+
+        Args:
+            candidates: Unused.
+            series: Name of a known one; None begins a new one.
+
+        Returns:
+            The stream.
+
+        Raises:
+            DataError: If the series is unknown.
+        """
+        del candidates
+        return ForecastStream(self, series=series)
 
     # Saving
 
     @classmethod
     def demo_data(cls) -> Path:
-        """Return the bundled sample."""
-        return sample_path("series")
+        """Return the bundled sample: four years of weather, a day a row."""
+        return sample_path("weather")
 
     def save_assets(self, folder: Path) -> None:
         """Write facts.json and history/."""

@@ -97,4 +97,5 @@ class TrainingWindows:
             lengths, rows = origins - starts, np.arange(len(origins))
         inputs = self.views.inputs(self.histories, series, starts, lengths)
         places = origins - 1 - starts[rows]
-        return WindowBatch(inputs, *(torch.from_numpy(part) for part in (lengths, rows, places)), ahead)
+        parts = [torch.from_numpy(part) for part in (lengths, rows, places)]
+        return WindowBatch(inputs, parts[0], parts[1], parts[2], ahead)

@@ -109,7 +109,8 @@ class Views:
             Known and came.
         """
         places = origins[:, None] + np.arange(self.lags.horizon)
-        lagged = look_back(histories, series, places[..., None] - self.lags.behind, origins=origins, context=self.context)
+        behind = places[..., None] - self.lags.behind
+        lagged = look_back(histories, series, behind, origins=origins, context=self.context)
         last = look_back(histories, series, origins[:, None] - 1, origins=origins)[:, 0]
         level, spread = scale_at(histories, series, origins)
         came = (targets(histories, series, origins, horizon=self.lags.horizon) - level[:, None]) / spread[:, None]
