@@ -15,6 +15,7 @@ from rnnkit.checkpoint import load, save_model
 from rnnkit.errors import ConfigError, StreamError
 from rnnkit.streaming import pack_state, unpack_state
 from rnnkit.tasks import TASKS, Task
+from rnnkit.tasks.forecasting import TickEvent
 from rnnkit.tasks.language_model import TokenEvent
 
 # Options of a network that is made in no time, and a text to push.
@@ -24,16 +25,22 @@ TINY: dict[str, dict[str, Any]] = {
     "text-classification": SMALL,
     "series-classification": {"hidden_size": 6, "filters": 5, "stride": 2},
     "tagging": {**SMALL, "character_units": 5, "bidirectional": False},
+    "forecasting": {"hidden_size": 6, "horizon": 3},
 }
 TEXT = "First Citizen:\nBefore we proceed any further, hear me speak."
 STROKE = [[step, 2 * step % 7, 10 * step] for step in range(61)]
-PUSHED: dict[str, Any] = dict.fromkeys(TASKS, TEXT) | {"series-classification": STROKE}
+PUSHED: dict[str, Any] = dict.fromkeys(TASKS, TEXT) | {
+    "series-classification": STROKE,
+    "forecasting": [float(step * step % 17) for step in range(61)],
+}
 
 every_task = pytest.mark.parametrize("name", TASKS)
 
 
 def number(event: Any) -> float:
     """What an event says, as one number."""
+    if isinstance(event, TickEvent):
+        return event.forecast.median[-1]
     return event.nats if isinstance(event, TokenEvent) else event.probability
 
 

@@ -97,6 +97,18 @@ CASES = {
         fast={"steps": 1, "hidden_size": 4, "embedding_size": 4, "batch_size": 2, "character_units": 4},
         chosen_on_validation=frozenset({"temperature.json"}),
     ),
+    # The seasonal naive forecast costs 1.6 of its errors in training, the last value 1.2.
+    "forecasting": Case(
+        options={"steps": 60, "horizon": 3, "hidden_size": 24, "learning_rate": 0.01, "validations": 2},
+        goal=0.9,
+        inputs=[np.sin(np.arange(50)), np.arange(3.0), [5.0], [1.0, None, 4.0, 4.0, None], np.full(20, 7.0)],
+        bad_file=b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x00",
+        answers=lambda result: [level for column in result.quantiles.values() for level in column],
+        event_answers=lambda events: [level for column in events[-1].forecast.quantiles.values() for level in column],
+        other_file="date,precipitation,temp_max,temp_min,wind,weather\n"
+        + "".join(f"2016/01/{day:02},{day},{-day},{day % 3},9,Ωmega\n" for day in range(1, 20)),
+        fast={"steps": 1, "horizon": 3, "hidden_size": 4, "batch_size": 2},
+    ),
 }
 
 every_task = pytest.mark.parametrize("name", TASKS)

@@ -146,19 +146,21 @@ def continue_known(panel: Panel, known: Histories, facts: Facts, config: Forecas
         config: Of the model.
 
     Returns:
-        Ready to be forecast; from nowhere, where no step is new.
+        Ready to be forecast; where no step is new, the last of the known ones are.
 
     Raises:
         DataError: If a series is unknown.
     """
     values, beside, _ = new_steps(panel, known, facts, config)
     lengths = known.values.lengths.tolist()
+    fresh = any(len(one) for one in values)
+    held = config.horizon + int(config.valid_share * max(lengths))
     return _histories(
         known.names.tolist(),
         known.first.tolist(),
         [np.concatenate([known.values[index], new]) for index, new in enumerate(values)],
         [np.concatenate([known.beside[index][: lengths[index]], new]) for index, new in enumerate(beside)],
-        seen=lengths,
+        seen=lengths if fresh else [max(length - held, 1) for length in lengths],
         every=1,
         facts=facts,
         config=config,

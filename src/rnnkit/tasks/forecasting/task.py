@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import nn
 
-from rnnkit.baselines.forecasts import METHODS
+from rnnkit.baselines.forecasts import METHODS, Method
 from rnnkit.data.panel import Panel
 from rnnkit.data.panel_files import read_panel_file, read_panel_frame
 from rnnkit.data.ragged import Buckets
@@ -184,40 +184,49 @@ class Forecasting(Task):
 
     # The baselines
 
-    def fit_baseline(self, data: Histories) -> Mapping[str, Any]:
-        """Return the methods, which have nothing to learn."""
+    def fit_baseline(self, data: Histories) -> int:
+        """Return the season: all that the methods take from the training series."""
         del data
-        return METHODS
+        return self.facts.season
 
-    def save_baseline(self, baseline: Mapping[str, Any], folder: Path) -> None:
-        """Write nothing: the methods look at each history alone."""
-        del baseline, folder
+    def save_baseline(self, baseline: int, folder: Path) -> None:
+        """Write season.json."""
+        (folder / "season.json").write_text(json.dumps(baseline))
 
-    def load_baseline(self, folder: Path) -> Mapping[str, Any]:
-        """Return the methods."""
-        del folder
-        return METHODS
+    def load_baseline(self, folder: Path) -> int:
+        """Read the season.
 
-    def score_baseline(self, baseline: Mapping[str, Any], data: Histories) -> dict[str, float]:
+        Returns:
+            Its steps.
+
+        Raises:
+            CheckpointError: If it is damaged.
+        """
+        try:
+            return int(json.loads((folder / "season.json").read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{folder / 'season.json'} cannot be read ({error!r}); start a new run") from error
+
+    def score_baseline(self, baseline: int, data: Histories) -> dict[str, float]:
         """Measure the seasonal naive forecast from the same origins."""
-        return self.score_method(baseline[self.baseline_name], data)
+        return self.score_method(METHODS[self.baseline_name], data, season=baseline)
 
-    def score_baselines(self, baseline: Mapping[str, Any], data: Histories) -> dict[str, dict[str, float]]:
+    def score_baselines(self, baseline: int, data: Histories) -> dict[str, dict[str, float]]:
         """Measure every method without a network."""
-        return {name: self.score_method(method, data) for name, method in baseline.items()}
+        return {name: self.score_method(method, data, season=baseline) for name, method in METHODS.items()}
 
-    def score_method(self, method: Any, data: Histories) -> dict[str, float]:
+    def score_method(self, method: Method, data: Histories, *, season: int) -> dict[str, float]:
         """Measure forecasts of single values as quantiles that are all the same."""
-        forecasts = self.forecast_by(method, data, data.origins)
+        forecasts = self.forecast_by(method, data, data.origins, season=season)
         same = np.repeat(forecasts[..., None], len(LEVELS), axis=-1)
         metrics = forecast_metrics(self.actual(data, data.origins), same, LEVELS, self._scales(data, data.origins))
         return {name: value for name, value in metrics.items() if name not in ("coverage", "width", "msis")}
 
-    def forecast_by(self, method: Any, data: Histories, origins: np.ndarray) -> np.ndarray:
+    def forecast_by(self, method: Method, data: Histories, origins: np.ndarray, *, season: int) -> np.ndarray:
         """Forecast by a method without a network, (origins, horizon); a missing value is the one before it."""
         filled = [_filled(self.facts.restored(data.values[index])) for index in range(len(data))]
         pasts = [filled[series][max(seen - BASELINE_STEPS, 0) : seen] for series, seen in origins.tolist()]
-        return method(pasts, self.config.horizon, self.facts.season)
+        return method(pasts, self.config.horizon, season)
 
     # Use
 
