@@ -27,6 +27,10 @@ _LABEL_GAP = 0.065  # of the plot's height, between two labels
 _MOST_LABELS = 40  # of a confusion matrix: more could not be read
 _WRITTEN_LABELS = 20  # up to so many, the counts stand in the cells
 
+_MOST_PANELS = 6  # of forecasts in a picture
+_PAST_HORIZONS = 3  # of history before a forecast
+_LEAST_PAST = 30
+
 _LARGE_FACTOR = 5  # between the least and the greatest value, for an axis on which equal factors are equal distances
 
 # Of the diagnostics: what a record calls it, what the axis says, and whether its factors matter.
@@ -182,6 +186,32 @@ def earliness(
     axes.set_xlabel("share of the sequence seen")
     axes.set_ylabel("accuracy")
     axes.set_title(f"{title}: {accuracies.mean():.1%} over all shares", loc="left", fontweight="bold", fontsize=10)
+    _write_png(figure, Path(path))
+
+
+def forecast_panels(series: Sequence[tuple[str, np.ndarray, Mapping[str, Sequence[float]]]], path: str | Path) -> None:
+    """Draw the last values of series, and how the next ones are distributed, as a PNG.
+
+    Args:
+        series: A name, (time,) values with NaN where one is missing, and quantiles by level, each (horizon,).
+        path: The PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    shown = series[:_MOST_PANELS]
+    figure = Figure(figsize=(9, 0.6 + 2.6 * len(shown)), layout="constrained")
+    for axes, (name, values, quantiles) in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
+        horizon = len(quantiles["0.5"])
+        past = values[-max(_PAST_HORIZONS * horizon, _LEAST_PAST) :]
+        ahead = np.arange(1, horizon + 1)
+        axes.plot(np.arange(1 - len(past), 1), past, color=_GREY, linewidth=1.3)
+        for low, high, shade in (("0.025", "0.975", 0.15), ("0.1", "0.9", 0.3)):
+            axes.fill_between(ahead, quantiles[low], quantiles[high], color=_BLUE, alpha=shade, linewidth=0)
+        axes.plot(ahead, quantiles["0.5"], color=_BLUE, linewidth=1.6)
+        axes.axvline(0.5, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.set_title(name, loc="left", fontsize=10, fontweight="bold")
+        _plain(axes)
+    axes.set_xlabel("steps from now; median, and the intervals that hold 80 and 95 %")
     _write_png(figure, Path(path))
 
 

@@ -13,12 +13,13 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from rnnkit.checkpoint import load
+from rnnkit.cli.forecasts import ForecastOptions, predict_series, stream_series
 from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, arriving_sound, arriving_text, given_inputs
 from rnnkit.cli.output import bar, print_json, print_rows
 from rnnkit.data.schemes import OUTSIDE
 from rnnkit.errors import ConfigError
 from rnnkit.streaming import Stream
-from rnnkit.tasks import LanguageModel, SeriesClassification, Tagging, Task, TextClassification
+from rnnkit.tasks import Forecasting, LanguageModel, SeriesClassification, Tagging, Task, TextClassification
 from rnnkit.tasks.language_model import TextScore, TokenEvent
 from rnnkit.tasks.series_classification import SeriesLabel, StepEvent
 from rnnkit.tasks.series_classification.stream import parse_points
@@ -26,6 +27,7 @@ from rnnkit.tasks.tagging import TagEvent, TaggedText
 from rnnkit.tasks.text_classification import ScoreEvent, TextLabel
 from rnnkit.training.machine import choose_device
 
+NO_FORECAST = ForecastOptions()
 MOST_ROWS = 100  # of a table of tokens; --json prints all
 MANY_INPUTS = 2000  # answered at a time, so that the first answers of a large file come soon
 SHOWN_CHARACTERS = 80  # of a text in a table
@@ -50,10 +52,11 @@ def predict(
     stdin: Annotated[bool, Parameter(name=("--stdin", "-"), negative=())] = False,
     candidates: int = 10,
     early: Annotated[bool, Parameter(negative=())] = False,
+    forecast: Annotated[ForecastOptions, Parameter(name="*")] = NO_FORECAST,
     common: Common = AS_TABLES,
     machine: Machine = ANY_MACHINE,
 ) -> None:
-    """Answer a text, or everything in a file: score it token by token, label it, or tag its words.
+    """Answer a text, or everything in a file: score it token by token, label it, tag its words; or forecast series.
 
     Args:
         model: A run or model folder.
@@ -63,6 +66,7 @@ def predict(
         stdin: Read standard input.
         candidates: How many possible answers to name.
         early: Of series: also say when the answer was safe to give, and which it was.
+        forecast: Of a forecaster: how far, and where the answer goes.
         common: How to report.
         machine: Where to compute.
     """
@@ -71,6 +75,11 @@ def predict(
     task = open_model(model, machine)
     if early and not (isinstance(task, SeriesClassification) and task.decides_early):
         raise ConfigError(f"--early is for models of series that can stream; {model} cannot, or is a {task.name} model")
+    if isinstance(task, Forecasting):
+        predict_series(task, text or words, file=file, options=forecast, common=common)
+        return
+    if forecast.given:
+        raise ConfigError(f"{', '.join(forecast.given)} is for a forecaster; {model} is a {task.name} model")
     inputs, typed = given_inputs(task, words, text=text, file=file, stdin=stdin)
     if isinstance(task, LanguageModel):
         warn_unknown(task, "".join(inputs))
@@ -235,6 +244,9 @@ def stream(
     task = open_model(model, machine)
     if isinstance(task, SeriesClassification):
         _stream_series(task, candidates, lines=lines, common=common)
+        return
+    if isinstance(task, Forecasting):
+        stream_series(task, common)
         return
     live = task.stream(candidates=candidates)
     for chunk in arriving_text():

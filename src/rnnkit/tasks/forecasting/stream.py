@@ -47,6 +47,7 @@ class ForecastStream(Stream):
         self._last = math.nan
         if len(self._now.tail.values.values):
             self._last = float(self.model.facts.restored(self._now.tail.values.values[-1:])[0])
+            self._expected = self._ahead()[0]
         self._missed = np.zeros(3)  # sums of errors of the model and of the last value, and how many
 
     @property
@@ -81,6 +82,19 @@ class ForecastStream(Stream):
             told[: len(known)] = known[: len(told)]
         return [self._take(value, told[place : place + 1 + horizon]) for place, value in enumerate(values.tolist())]
 
+    def known_beside(self, told: np.ndarray) -> np.ndarray:
+        """Complete what a new observation tells beside it, (steps, features), by what was known ahead."""
+        known = self._now.tail.beside[0][self._now.tail.values.lengths[0] :]
+        laid = told.copy()
+        count = min(len(known), len(laid))
+        laid[:count] = np.where(np.isnan(told[:count]), known[:count], told[:count])
+        return laid
+
+    def _ahead(self) -> np.ndarray:
+        """Forecast from now on, (horizon, levels)."""
+        model = self.model
+        return model.facts.restored(self._now.forecast(model.network, model.views, np.zeros(1, dtype=np.int64)))[0]
+
     def _take(self, value: float, beside: np.ndarray) -> TickEvent:
         model, number = self.model, self.step
         expected = self._expected
@@ -89,7 +103,7 @@ class ForecastStream(Stream):
         changed = model.facts.transformed(np.array([value]))
         self._now = self._now.push(model.network, model.views, [changed], [beside])
         self._last = self._last if math.isnan(value) else value
-        quantiles = model.facts.restored(self._now.forecast(model.network, model.views, np.zeros(1, dtype=np.int64)))[0]
+        quantiles = self._ahead()
         self._expected = quantiles[0]
         frequency, name = model.facts.frequency, self.series or "series"
         mean = (self._missed[:2] / self._missed[2]).tolist() if self._missed[2] else [None, None]

@@ -39,6 +39,7 @@ from rnnkit.tasks.forecasting.origins import forecast_origins
 from rnnkit.tasks.forecasting.present import Present
 from rnnkit.tasks.forecasting.results import Forecast, make_forecast
 from rnnkit.tasks.forecasting.stream import ForecastStream, as_values
+from rnnkit.tasks.forecasting.ticker import Ticker
 from rnnkit.tasks.forecasting.training_windows import TrainingWindows, WindowBatch
 from rnnkit.tasks.forecasting.windows import Views
 
@@ -349,6 +350,15 @@ class Forecasting(Task):
         """
         del candidates
         return ForecastStream(self, series=series)
+
+    def ticker(self) -> Ticker:
+        """Begin to follow all known series at once."""
+        return Ticker(self)
+
+    def recent(self, series: str) -> np.ndarray:
+        """Return the last known values of a series, as many as forecasts look back on."""
+        tail, index = self.present.tail, int(self.series_numbers([series])[0])
+        return self.facts.restored(tail.values[index])
 
     # Saving
 

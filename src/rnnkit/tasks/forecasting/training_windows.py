@@ -11,8 +11,9 @@ from torch import Tensor
 from rnnkit.tasks.forecasting.history import Histories
 from rnnkit.tasks.forecasting.windows import Ahead, Views
 
-ORIGINS = 8  # drawn from each window
-LEAST_STEPS, MOST_STEPS = 128, 512  # of a window
+LEAST_ORIGINS, MOST_ORIGINS = 8, 64  # drawn from each window
+BATCH_ORIGINS = 256  # of a batch that has all windows in it
+LEAST_STEPS, MOST_STEPS = 128, 384  # of a window
 SEASONS = 2  # the longest one so many times makes a window
 UNUSED = 3  # the first part in so many of a window only brings the state into being
 
@@ -81,9 +82,10 @@ class TrainingWindows:
         # An origin has seen its window's first step at least, and leaves a step to be forecast.
         first = np.maximum(starts + np.where(starts > 0, lengths // UNUSED, 0) + 1, self.histories.starts[series])
         last = np.maximum(np.minimum(starts + lengths, self.histories.values.lengths[series] - 1), first)
-        shares = torch.rand(len(windows), ORIGINS).numpy()
+        count = min(max(BATCH_ORIGINS // len(self.series), LEAST_ORIGINS), MOST_ORIGINS)
+        shares = torch.rand(len(windows), count).numpy()
         origins = (first[:, None] + shares * (last - first + 1)[:, None]).astype(np.int64)
-        rows = np.repeat(np.arange(len(windows)), ORIGINS)
+        rows = np.repeat(np.arange(len(windows)), count)
         return self.read(series, starts, lengths, rows=rows, origins=origins.reshape(-1))
 
     def read(
