@@ -200,7 +200,8 @@ def forecast_panels(series: Sequence[tuple[str, np.ndarray, Mapping[str, Sequenc
 
     shown = series[:_MOST_PANELS]
     figure = Figure(figsize=(9, 0.6 + 2.6 * len(shown)), layout="constrained")
-    for axes, (name, values, quantiles) in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
+    panels = figure.subplots(len(shown), squeeze=False)[:, 0]
+    for axes, (name, values, quantiles) in zip(panels, shown, strict=True):
         horizon = len(quantiles["0.5"])
         past = values[-max(_PAST_HORIZONS * horizon, _LEAST_PAST) :]
         ahead = np.arange(1, horizon + 1)
@@ -211,7 +212,7 @@ def forecast_panels(series: Sequence[tuple[str, np.ndarray, Mapping[str, Sequenc
         axes.axvline(0.5, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set_title(name, loc="left", fontsize=10, fontweight="bold")
         _plain(axes)
-    axes.set_xlabel("steps from now; median, and the intervals that hold 80 and 95 %")
+    panels[-1].set_xlabel("steps from now; median, and the intervals that hold 80 and 95 %")
     _write_png(figure, Path(path))
 
 

@@ -158,3 +158,10 @@ def _is_seasonal(history: np.ndarray, season: int) -> bool:
     correlations = np.array([centred[lag:] @ centred[: len(centred) - lag] for lag in range(1, season + 1)]) / variance
     limit = SEASONAL_SIGNIFICANCE * np.sqrt((1 + 2 * (correlations[:-1] ** 2).sum()) / len(history))
     return bool(abs(correlations[-1]) > limit)
+
+
+def fill_forward(values: np.ndarray) -> np.ndarray:
+    """Put the value before it where one is missing; the first one before the beginning."""
+    seen = ~np.isnan(values)
+    places = np.maximum.accumulate(np.where(seen, np.arange(len(values)), 0))
+    return np.where(np.isnan(values[places]), values[int(seen.argmax())], values[places])

@@ -249,7 +249,9 @@ def _read_steps(frame: _Frame, columns: PanelColumns, known: Frequency | None) -
         doubles += int(duplicated(numbers).sum())
         for target, column in values.items():
             label = " ".join(part for part in (name, target if len(targets) > 1 or not name else "") if part)
-            series.append(_series(label, frame.place(int(rows[0])), column, numbers, rows=rows, beside=beside))
+            series.append(
+                _series(label, frame.place(int(rows[0])), column, numbers, rows=rows, beside=beside, trim=known is None)
+            )
     said = ", ".join(targets)
     notes = [*frame.notes, *notes, f"{frame.path}: {said} {frequency.words}, {len(series):,} series"]
     if doubles:
@@ -277,9 +279,10 @@ def _series(
     *,
     rows: np.ndarray,
     beside: Sequence[dict[str, Column]],
+    trim: bool,
 ) -> TimeSeries:
-    """Lay the rows of one series out on the grid; steps before its first and after its last value are cut off."""
-    present = numbers[~np.isnan(target[rows])]
+    """Lay the rows of one series out on the grid; `trim` cuts the steps before its first and after its last value."""
+    present = numbers[~np.isnan(target[rows])] if trim else numbers
     if not len(present):
         raise DataError(f"{place}: series {name!r} has no value; expected at least one.")
     first, end = int(present.min()), int(present.max()) + 1
@@ -297,9 +300,15 @@ def _series(
         laid(target, end),
         {key: laid(column, end) for key, column in past.items()},
         {key: laid(column, last) for key, column in future.items()},
-        {key: column[rows[-1]] for key, column in static.items()},
+        {key: _cell(column, int(rows[-1])) for key, column in static.items()},
         place,
     )
+
+
+def _cell(column: Column, row: int) -> float | str | None:
+    """Return one cell of a column."""
+    cell = column[row]
+    return float(cell) if column.dtype.kind == "f" else cell
 
 
 def _groups(keys: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -347,7 +356,7 @@ def _stamps(frame: _Frame, time: list[str]) -> tuple[np.ndarray, list[str]]:
     filled = [*parts, *(np.ones(rows) if index < 3 else np.zeros(rows) for index in range(len(parts), 6))]
     year, month, day, *clock = (part.astype(np.int64) for part in filled)
     days = ((year - 1970) * 12 + month - 1).astype("datetime64[M]").astype("datetime64[D]") + (day - 1)
-    seconds = sum(part * size for part, size in zip(clock, (3600, 60, 1), strict=True))
+    seconds = np.stack(clock, axis=1) @ np.array([3600, 60, 1])
     return days.astype("datetime64[s]") + seconds.astype("timedelta64[s]"), []
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from rnnkit.data.ragged import Ragged, load_array
 
+QUICK_ORIGINS = 2000
 ARRAYS = ("names", "level", "spread", "first", "origins", "starts")
 
 
@@ -150,6 +151,11 @@ def rolling_origins(lengths: Sequence[int], *, seen: Sequence[int], horizon: int
         for origin in range(first, length - horizon + 1, every)
     ]
     return np.array(rows, dtype=np.int64).reshape(-1, 2)
+
+
+def some_origins(data: Histories) -> np.ndarray:
+    """Return at most QUICK_ORIGINS origins, spread evenly, (origins, 2)."""
+    return data.origins[:: max(1, -(-len(data.origins) // QUICK_ORIGINS))]
 
 
 def naive_scales(histories: Histories, origins: np.ndarray, *, season: int) -> np.ndarray:

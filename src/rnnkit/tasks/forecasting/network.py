@@ -13,6 +13,7 @@ from rnnkit.layers import Stack
 LEVELS = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
 MEDIAN = LEVELS.index(0.5)
 STEP_SIZE = 16  # of the vector of each step ahead
+STRETCHES = (0.2, 5.0)  # within which validation data may choose
 NARROW = -1.0  # the quantiles begin softplus of it apart
 
 
@@ -21,7 +22,8 @@ class QuantileHead(nn.Module):
 
     The median is a mixture of simple forecasts (the seasons before, the last value, the level), whose weights the
     network chooses for every step, and a correction; the other quantiles lie above and below one another by amounts
-    above 0 (after Gasthaus et al. 2019).
+    above 0 (after Gasthaus et al. 2019). Once training is over, validation data stretches each quantile's distance from
+    the median (after Romano et al. 2019).
 
     Args:
         state_size: Of the state at the origin.
@@ -31,6 +33,8 @@ class QuantileHead(nn.Module):
         hidden_size: Of the layers between.
     """
 
+    stretch: Tensor
+
     def __init__(self, state_size: int, known_size: int, *, lags: int, horizon: int, hidden_size: int) -> None:
         super().__init__()
         self.steps = nn.Parameter(0.1 * torch.randn(horizon, STEP_SIZE))
@@ -38,6 +42,7 @@ class QuantileHead(nn.Module):
         self.of_step = nn.Linear(known_size + 2 * lags + STEP_SIZE, hidden_size, bias=False)
         self.between = nn.Linear(hidden_size, hidden_size)
         self.output = nn.Linear(hidden_size, len(LEVELS) + lags + 2)
+        self.register_buffer("stretch", torch.ones(len(LEVELS)))
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
@@ -68,6 +73,9 @@ class QuantileHead(nn.Module):
         apart = functional.softplus(scores[..., : len(LEVELS)] + NARROW)
         below = apart[..., :MEDIAN].flip(-1).cumsum(-1).flip(-1)
         above = apart[..., MEDIAN + 1 :].cumsum(-1)
+        if not self.training:
+            below = (below * self.stretch[:MEDIAN]).flip(-1).cummax(-1).values.flip(-1)
+            above = (above * self.stretch[MEDIAN + 1 :]).cummax(-1).values
         return torch.cat([median[..., None] - below, median[..., None], median[..., None] + above], dim=-1)
 
 
@@ -112,6 +120,23 @@ def pinball_loss(quantiles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return losses.masked_fill(~seen, 0.0), seen
 
 
-def as_quantiles(values: np.ndarray) -> np.ndarray:
-    """Put quantiles in rising order where rounding has not: (..., levels)."""
-    return np.maximum.accumulate(values, axis=-1)
+def fit_stretch(quantiles: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Find by how much each quantile's distance from the median must be multiplied to lie above its share of values.
+
+    Args:
+        quantiles: (origins, horizon, levels) as they are.
+        actual: (origins, horizon), NaN where a value is missing.
+
+    Returns:
+        (levels,) above 0; 1 for the median, and for all where nothing is known.
+    """
+    seen = ~np.isnan(actual)
+    stretch = np.ones(len(LEVELS))
+    if not seen.any():
+        return stretch
+    away, distances = (actual - quantiles[..., MEDIAN])[seen], (quantiles - quantiles[..., MEDIAN : MEDIAN + 1])[seen]
+    for index, level in enumerate(LEVELS):
+        if index != MEDIAN:
+            share = level if index > MEDIAN else 1 - level
+            stretch[index] = np.clip(np.quantile(away / distances[:, index], share), *STRETCHES)
+    return stretch

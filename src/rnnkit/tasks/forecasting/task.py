@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from torch import nn
 
-from rnnkit.baselines.forecasts import METHODS, Method
+from rnnkit.baselines.forecasts import METHODS, Method, fill_forward
 from rnnkit.data.panel import Panel
 from rnnkit.data.panel_files import read_panel_file, read_panel_frame
 from rnnkit.data.ragged import Buckets
@@ -33,8 +33,8 @@ from rnnkit.tasks.forecasting.examples import (
     unknown_series,
 )
 from rnnkit.tasks.forecasting.facts import Facts
-from rnnkit.tasks.forecasting.history import Histories, Lags, naive_scales, targets
-from rnnkit.tasks.forecasting.network import LEVELS, ForecastNetwork, QuantileHead, pinball_loss
+from rnnkit.tasks.forecasting.history import Histories, Lags, naive_scales, some_origins, targets
+from rnnkit.tasks.forecasting.network import LEVELS, ForecastNetwork, QuantileHead, fit_stretch, pinball_loss
 from rnnkit.tasks.forecasting.origins import forecast_origins
 from rnnkit.tasks.forecasting.present import Present
 from rnnkit.tasks.forecasting.results import Forecast, make_forecast
@@ -45,7 +45,6 @@ from rnnkit.tasks.forecasting.windows import Views
 
 MOST_STEPS = 65_536  # padded steps of a training batch
 MOST_TARGET = 100.0  # in units of the spread; of what lies further away, training learns no more
-QUICK_ORIGINS = 2000
 SHOWN_NAMES, SHOWN_STEPS = 5, 8
 BASELINE_STEPS = 1024  # of a history that Theta looks back on
 
@@ -73,6 +72,7 @@ class Forecasting(Task):
 
     def __init__(self, config: ForecastingConfig, facts: Facts, memory: Histories) -> None:
         self.config, self.facts, self.memory = config, facts, memory
+        self._present: Present | None = None
         lags = Lags(facts.seasons, config.horizon)
         self.views = Views(facts.frequency, lags, facts.features, facts.ahead, config.context)
         head = QuantileHead(
@@ -158,8 +158,7 @@ class Forecasting(Task):
 
     def quick_score(self, data: Histories) -> float:
         """Measure the scaled quantile loss from at most QUICK_ORIGINS origins."""
-        step = max(1, -(-len(data.origins) // QUICK_ORIGINS))
-        return self._measure(data, data.origins[::step])[self.objective]
+        return self._measure(data, some_origins(data))[self.objective]
 
     def score(self, data: Histories) -> dict[str, float]:
         """Measure every metric over all origins."""
@@ -179,8 +178,14 @@ class Forecasting(Task):
         return naive_scales(measured, origins, season=self.facts.season)
 
     def calibrate(self, data: Histories) -> bool:
-        """Remember the series up to the present: validation data goes on further than what was learnt from."""
+        """Stretch the quantiles until they hold their shares, and remember the series up to the present."""
+        origins = some_origins(data)
+        quantiles = forecast_origins(self.network, self.views, data, origins)
+        came = targets(data, *origins.T, horizon=self.config.horizon)
+        stretch = self.network.head.stretch
+        stretch *= torch.from_numpy(fit_stretch(quantiles, came)).to(stretch)
         self.memory = data
+        self._present = None
         return True
 
     # The baselines
@@ -225,16 +230,22 @@ class Forecasting(Task):
 
     def forecast_by(self, method: Method, data: Histories, origins: np.ndarray, *, season: int) -> np.ndarray:
         """Forecast by a method without a network, (origins, horizon); a missing value is the one before it."""
-        filled = [_filled(self.facts.restored(data.values[index])) for index in range(len(data))]
+        filled = [fill_forward(self.facts.restored(data.values[index])) for index in range(len(data))]
         pasts = [filled[series][max(seen - BASELINE_STEPS, 0) : seen] for series, seen in origins.tolist()]
         return method(pasts, self.config.horizon, season)
 
     # Use
 
-    @cached_property
+    @property
     def present(self) -> Present:
         """The series as they are now; read when it is first asked for."""
-        return Present.read(self.network, self.views, self.memory, half_life=half_life_of(self.facts, self.config))
+        if self._present is None:
+            self._present = self._read(self.memory)
+        return self._present
+
+    def _read(self, series: Histories) -> Present:
+        half_life = half_life_of(self.facts, self.config)
+        return Present.read(self.network, self.views, series, half_life=half_life)
 
     def update(self, data: Any) -> list[str]:
         """Move on by new observations: what has been read is not read again.
@@ -253,7 +264,7 @@ class Forecasting(Task):
         columns, frequency = self.config.columns, self.facts.frequency
         panel = data if isinstance(data, Panel) else read_panel_frame(data, columns, frequency=frequency)
         values, beside, moved = new_steps(panel, self.present.tail, self.facts, self.config)
-        self.present = self.present.push(self.network, self.views, values, beside)
+        self._present = self.present.push(self.network, self.views, values, beside)
         return moved
 
     def series_numbers(self, names: Sequence[str]) -> np.ndarray:
@@ -279,7 +290,7 @@ class Forecasting(Task):
         if series is not None:
             return self.present.alone(int(self.series_numbers([series])[0]))
         empty = unknown_series([np.empty(0)], self.facts, self.config)
-        return Present.read(self.network, self.views, empty, half_life=half_life_of(self.facts, self.config))
+        return self._read(empty)
 
     def predict(
         self, inputs: Sequence[Any] | None = None, *, horizon: int | None = None, candidates: int = 10
@@ -311,8 +322,7 @@ class Forecasting(Task):
         others = [place for place in range(len(given)) if place not in found]
         if others:
             unknown = unknown_series([as_values(given[place]) for place in others], self.facts, self.config)
-            now = Present.read(self.network, self.views, unknown, half_life=half_life_of(self.facts, self.config))
-            found |= zip(others, self._from_now(now, np.arange(len(others)), horizon), strict=True)
+            found |= zip(others, self._from_now(self._read(unknown), np.arange(len(others)), horizon), strict=True)
         return [found[place] for place in range(len(given))]
 
     def _from_now(self, now: Present, chosen: np.ndarray, horizon: int | None) -> list[Forecast]:
@@ -388,10 +398,3 @@ class Forecasting(Task):
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
         return cls(config, facts, Histories.load(folder / "history"))
-
-
-def _filled(values: np.ndarray) -> np.ndarray:
-    """Put the value before it where one is missing; the first one before the beginning."""
-    seen = ~np.isnan(values)
-    places = np.maximum.accumulate(np.where(seen, np.arange(len(values)), 0))
-    return np.where(np.isnan(values[places]), values[int(seen.argmax())], values[places])

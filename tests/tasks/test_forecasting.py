@@ -1,0 +1,162 @@
+"""Forecasters: nothing of the future in a forecast, updates equal to reading anew, files of many shapes."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import rnnkit
+from rnnkit.baselines.forecasts import naive2, seasonal_naive
+from rnnkit.data.panel_files import PanelColumns, read_panel_file
+from rnnkit.data.samples import sample_path
+from rnnkit.errors import ConfigError, DataError
+from rnnkit.metrics.forecasts import forecast_metrics, naive_scale
+from rnnkit.tasks import Forecasting
+from rnnkit.tasks.forecasting.examples import encode_part, half_life_of
+from rnnkit.tasks.forecasting.origins import forecast_origins
+from rnnkit.tasks.forecasting.present import Present
+
+TINY = {"hidden_size": 6, "horizon": 4, "steps": 3, "threads": 1, "device": "cpu", "precision": "32-true"}
+WEATHER = {"target_column": "temp_max", "past_columns": "wind,weather", "future_columns": "precipitation"}
+
+
+@pytest.fixture(scope="module")
+def forecaster(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Forecasting]:
+    """Train on the bundled weather, once for each set of options."""
+    made: dict[str, Any] = {}
+
+    def get(**options: Any) -> Forecasting:
+        key = repr(sorted(options.items()))
+        if key not in made:
+            run = tmp_path_factory.mktemp("forecaster") / "run"
+            made[key] = rnnkit.train("forecast", sample_path("weather"), run=run, **{**TINY, **options}).model
+        return made[key]
+
+    return get
+
+
+def sine(length: int = 400, *, seed: int = 1) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(size=length)
+    return 10 + 3 * np.sin(np.arange(length) / 3) + 0.3 * noise
+
+
+def write(path: Path, columns: dict[str, Any]) -> Path:
+    pl.DataFrame(columns).write_csv(path)
+    return path
+
+
+@pytest.mark.parametrize("context", [None, 20])
+def test_no_forecast_sees_the_future(context: int | None, forecaster: Callable[..., Forecasting], tmp_path: Path):
+    model = forecaster(context=context, **WEATHER)
+    frame = pl.read_csv(sample_path("weather"))
+    changed = frame.with_columns(
+        pl.when(pl.int_range(pl.len()) >= 1000).then(-99.0).otherwise(pl.col(name)).alias(name)
+        for name in ("temp_max", "wind")
+    )
+    origins = np.array([[0, seen] for seen in (30, 600, 999, 1000)])
+    found = []
+    for table in (frame, changed):
+        part = model.read([write(tmp_path / "table.csv", table.to_dict(as_series=False))], model.config)
+        data = encode_part(part, model.facts, model.config)
+        found.append(model.quantiles(data, origins))
+    assert np.array_equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("options", [{}, {"context": 30}, {"layer": "lstm", "num_layers": 1}, WEATHER])
+def test_updates_equal_reading_the_history_anew(options: dict[str, Any], forecaster: Callable[..., Forecasting]):
+    model = forecaster(**options)
+    whole = model.memory
+    lengths = whole.values.lengths
+    series = np.arange(len(whole))
+    origins = np.stack([series, lengths], axis=1)
+    expected = forecast_origins(model.network, model.views, whole, origins)
+    read = Present.read(model.network, model.views, whole, half_life=half_life_of(model.facts, model.config))
+    assert np.allclose(read.forecast(model.network, model.views, series), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_an_update_by_frames_goes_on_as_the_longer_file_does(tmp_path: Path):
+    values = sine()
+    days = [str(day) for day in np.arange("2020-01-01", 400, dtype="datetime64[D]")]
+    short = write(tmp_path / "short.csv", {"ds": days[:380], "y": values[:380]})
+    long = write(tmp_path / "long.csv", {"ds": days, "y": values})
+    first = rnnkit.train("forecast", short, run=tmp_path / "a", **TINY).model
+    again = rnnkit.load(tmp_path / "a")
+    assert first.update(pl.DataFrame({"ds": days[380:383], "y": values[380:383]})) == ["y"]
+    first.update({"ds": days[383:], "y": values[383:]})
+    again.read_inputs(long)
+    (one,), (other,) = first.predict(), again.predict()
+    assert one.times == other.times == ("2021-02-04", "2021-02-05", "2021-02-06", "2021-02-07")
+    assert np.allclose(one.median, other.median, rtol=1e-5)
+
+
+def test_a_gap_advances_the_state_and_a_late_tick_counts_no_more(tmp_path: Path):
+    days = [str(day) for day in np.arange("2020-01-01", 400, dtype="datetime64[D]")]
+    model = rnnkit.train(
+        "forecast", write(tmp_path / "a.csv", {"ds": days[:300], "y": sine()[:300]}), run=tmp_path / "a", **TINY
+    ).model
+    live = model.ticker()
+    events = live.push_row({"ds": [days[303]], "y": ["7.5"]})
+    assert [event.value for event in events] == [None, None, None, 7.5]
+    assert [event.time for event in events] == days[300:304]
+    assert live.push_row({"ds": [days[302]], "y": ["1"]}) == []
+    assert all(math.isfinite(value) for event in events for value in event.forecast.median)
+
+
+def test_quantiles_never_cross_and_are_finite(forecaster: Callable[..., Forecasting]):
+    model = forecaster()
+    odd = [np.full(50, 3.0), np.array([1e12, -1e12, 0.0] * 9), np.zeros(3), np.array([np.nan, 5.0, np.nan])]
+    for one in model.predict([*odd, sine()]):
+        levels = np.array(list(one.quantiles.values()))
+        assert np.isfinite(levels).all()
+        assert (np.diff(levels, axis=0) >= 0).all()
+
+
+def test_it_learns_what_no_season_repeats(tmp_path: Path):
+    steps = np.arange(600)
+    values = np.sin(steps / 3) + np.sin(steps / 2.1) + 0.05 * np.random.default_rng(1).normal(size=600)
+    options = {**TINY, "steps": 200, "hidden_size": 24, "learning_rate": 0.01, "horizon": 6, "season": "19"}
+    result = rnnkit.train("forecast", write(tmp_path / "a.csv", {"y": values}), run=tmp_path / "run", **options)
+    assert result.metrics["mase"] < 0.5 * result.baselines["seasonal naive"]["mase"]
+    assert 0.6 < result.metrics["coverage"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ({"ds": ["2020-01-01", "2020-01-02"], "y": ["1", "many"]}, r"a.csv:3: .*'many'"),
+        ({"ds": ["2020-01-01", "13/31/2020"], "y": ["1", "2"]}, r"a.csv:3: ds is '13/31/2020'"),
+        ({"ds": ["2020-01-01", "2020-01-02"], "y": [None, None]}, "has no value|no column holds numbers"),
+        ({"ds": ["2020-01-01", "2020-01-02", "2020-01-03"], "y": ["1", "2", "3"]}, "too few to keep"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_by_its_line(cells: Any, message: str, tmp_path: Path):
+    path = write(tmp_path / "a.csv", cells)
+    with pytest.raises(DataError, match=message):
+        rnnkit.train("forecast", path, run=tmp_path / "run", **TINY)
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_an_unknown_series_and_a_horizon_too_long_are_refused(forecaster: Callable[..., Forecasting]):
+    model = forecaster()
+    with pytest.raises(DataError, match="no series 'snow'.*temp_max"):
+        model.predict(["snow"])
+    with pytest.raises(ConfigError, match="horizon is 99.*1 to 4"):
+        model.predict(horizon=99)
+    with pytest.raises(DataError, match="on no step"):
+        model.update({"date": ["2016/01/01 13:00"], "temp_max": [1.0], "temp_min": [1.0], "wind": [1.0]})
+
+
+def test_naive_forecasts_are_those_of_the_m4_competition(data_folder: Path):
+    folder = data_folder / "timeseries" / "m4-hourly"
+    train = read_panel_file(folder / "Hourly-train.csv.gz", PanelColumns())
+    test = read_panel_file(folder / "Hourly-test.csv", PanelColumns())
+    pasts, actual = [one.values for one in train.series], np.stack([one.values for one in test.series])
+    scales = np.array([naive_scale(one, 24) for one in pasts])
+    for method, smape, mase in ((naive2, 18.383, 2.395), (seasonal_naive, 13.912, 1.193)):
+        found = forecast_metrics(actual, method(pasts, 48, 24)[..., None], [0.5], scales)
+        assert found["smape"] == pytest.approx(smape, abs=5e-4)
+        assert found["mase"] == pytest.approx(mase, abs=5e-4)
