@@ -2,8 +2,8 @@
 
 Each page starts in an empty folder that holds `input.txt` and `other.txt`, two small texts, `texts.txt`, two lines,
 `reviews.csv`, labelled sentences, `entities.conll`, tagged ones, `strokes.jsonl`, labelled strokes,
-`samples.jsonl`, points, `words`, recordings by label, and `sound.pcm`, bare samples; its blocks run from top to
-bottom: a ```python block as it stands, sharing its names with the page's other blocks; of a ```console block the
+`samples.jsonl`, points, `words`, recordings by label, `sound.pcm`, bare samples, `weather.csv`, a series by days, and
+`newer.csv` and `ticks.csv`, which go on from it; its blocks run from top to bottom: a ```python block as it stands, sharing its names with the page's other blocks; of a ```console block the
 lines that begin with `$ rnnkit`, the others being what they print. Training is cut to three steps, in place of any
 `--minutes`, `--epochs` or `--steps` (`minutes=` and so on in Python).
 A block below the line
@@ -141,6 +141,10 @@ def page_folder(tmp_path: Path, tiny_text: Path, monkeypatch: pytest.MonkeyPatch
     shutil.copy(sample_path("strokes"), tmp_path / "strokes.jsonl")
     (tmp_path / "samples.jsonl").write_text("[10, 10, 0]\n[12, 11, 20]\n[15, 13, 40]\n", "utf-8")
     make_recordings(tmp_path)
+    shutil.copy(sample_path("weather"), tmp_path / "weather.csv")
+    following = "date,temp_max\n" + "".join(f"2016/01/{day:02},{day % 9}.5\n" for day in range(1, 21))
+    for name in ("newer.csv", "ticks.csv"):
+        (tmp_path / name).write_text(following, "utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
