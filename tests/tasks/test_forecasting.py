@@ -130,6 +130,7 @@ def test_it_learns_what_no_season_repeats(tmp_path: Path):
         ({"ds": ["2020-01-01", "2020-01-02"], "y": ["1", "many"]}, r"a.csv:3: .*'many'"),
         ({"ds": ["2020-01-01", "13/31/2020"], "y": ["1", "2"]}, r"a.csv:3: ds is '13/31/2020'"),
         ({"ds": ["2020-01-01", "2020-01-02"], "y": [None, None]}, "has no value|no column holds numbers"),
+        ({"ds": [], "y": []}, "no row below its header"),
         ({"ds": ["2020-01-01", "2020-01-02", "2020-01-03"], "y": ["1", "2", "3"]}, "too few to keep"),
     ],
 )
@@ -138,6 +139,14 @@ def test_a_table_that_cannot_be_used_is_refused_by_its_line(cells: Any, message:
     with pytest.raises(DataError, match=message):
         rnnkit.train("forecast", path, run=tmp_path / "run", **TINY)
     assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_series_that_never_changes_is_forecast_to_stay(tmp_path: Path):
+    days = [str(day) for day in np.arange("2020-01-01", 120, dtype="datetime64[D]")]
+    result = rnnkit.train(
+        "forecast", write(tmp_path / "a.csv", {"ds": days, "y": [5.0] * 120}), run=tmp_path / "run", **TINY
+    )
+    assert result.model.predict()[0].median == pytest.approx([5.0] * 4, abs=1e-3)
 
 
 def test_an_unknown_series_and_a_horizon_too_long_are_refused(forecaster: Callable[..., Forecasting]):

@@ -146,7 +146,7 @@ def _csv(path: Path, columns: PanelColumns) -> _Frame:
     import polars as pl
 
     corpus = read_text([path])
-    text = corpus.documents[0].text
+    text = corpus.documents[0].text.rstrip()
     lines = text.split("\n", 200)[:200]
     delimiter = columns.delimiter or find_delimiter(lines)
     headed = columns.header == "present" or (

@@ -29,7 +29,7 @@ def forecast_metrics(
         scales: (windows,) as `naive_scale` gives them for the history of each.
 
     Returns:
-        sql (twice the pinball loss, mean over the levels, in units of the scale: what a model's quantiles cost), mase
+        sql (twice the pinball loss, mean over the levels, in units of the scale where a window has one), mase
         (Hyndman and Koehler 2006), smape in percent (as in the M4 competition: Makridakis et al. 2020), wql (twice
         the pinball loss over the sum of the absolute values, mean of 0.1 to 0.9: Salinas et al. 2020), mae, rmse,
         coverage and width of the 80 % interval, the width in units of the scale, and msis of the 95 % interval
@@ -43,8 +43,10 @@ def forecast_metrics(
         raise DataError("there is nothing to measure; expected at least one value after the origin of a forecast.")
     at = {round(level, 6): index for index, level in enumerate(levels)}
     errors = np.abs(actual - quantiles[..., at[MEDIAN]])
+    losses = _quantile_losses(actual, quantiles, levels).mean(-1)
+    scaled = _scaled_mean(losses, scales)
     parts = {
-        "sql": _scaled_mean(_quantile_losses(actual, quantiles, levels).mean(-1), scales),
+        "sql": float(np.nanmean(losses)) if math.isnan(scaled) else scaled,
         "mase": _scaled_mean(errors, scales),
         "smape": float(np.nanmean(_symmetric(actual, quantiles[..., at[MEDIAN]]))),
         "wql": weighted_quantile_loss(actual, quantiles, levels),
