@@ -14,7 +14,7 @@ from rnnkit.baselines.forecasts import naive2, seasonal_naive
 from rnnkit.data.panel_files import PanelColumns, read_panel_file
 from rnnkit.data.samples import sample_path
 from rnnkit.errors import ConfigError, DataError
-from rnnkit.metrics.forecasts import forecast_metrics, naive_scale
+from rnnkit.metrics.forecasts import forecast_metrics, naive_scales
 from rnnkit.tasks import Forecasting
 from rnnkit.tasks.forecasting.examples import encode_part, half_life_of
 from rnnkit.tasks.forecasting.origins import forecast_origins
@@ -164,7 +164,7 @@ def test_naive_forecasts_are_those_of_the_m4_competition(data_folder: Path):
     train = read_panel_file(folder / "Hourly-train.csv.gz", PanelColumns())
     test = read_panel_file(folder / "Hourly-test.csv", PanelColumns())
     pasts, actual = [one.values for one in train.series], np.stack([one.values for one in test.series])
-    scales = np.array([naive_scale(one, 24) for one in pasts])
+    scales = np.concatenate([naive_scales(one, np.array([len(one)]), season=24) for one in pasts])
     for method, smape, mase in ((naive2, 18.383, 2.395), (seasonal_naive, 13.912, 1.193)):
         found = forecast_metrics(actual, method(pasts, 48, 24)[..., None], [0.5], scales)
         assert found["smape"] == pytest.approx(smape, abs=5e-4)

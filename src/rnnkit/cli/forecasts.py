@@ -62,12 +62,17 @@ def predict_series(
         _show(found)
     if options.output is not None:
         _write(found, options.output)
-        print(f"written: {options.output}") if not common.json else None
+        _say(f"written: {options.output}", common)
     if options.plot is not None:
-        panels = [(one.series, task.recent(one.series), one) for one in found]
         with writing(options.plot.parent):
-            forecast_panels([(name, past, one.quantiles) for name, past, one in panels], options.plot)
-        print(f"drawn: {options.plot}") if not common.json else None
+            forecast_panels([(one.series, task.recent(one.series), one.quantiles) for one in found], options.plot)
+        _say(f"drawn: {options.plot}", common)
+
+
+def _say(words: str, common: Common) -> None:
+    """Say what was done, where tables are printed and not JSON."""
+    if not common.json:
+        print(words)
 
 
 def _show(found: Sequence[Forecast]) -> None:

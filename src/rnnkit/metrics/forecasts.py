@@ -26,7 +26,7 @@ def forecast_metrics(
         actual: (windows, horizon), NaN where a value is missing.
         quantiles: (windows, horizon, levels).
         levels: Of the quantiles, in rising order, 0.5 among them.
-        scales: (windows,) as `naive_scale` gives them for the history of each.
+        scales: (windows,) as `naive_scales` gives them for the history of each.
 
     Returns:
         sql (twice the pinball loss, mean over the levels, in units of the scale where a window has one), mase
@@ -69,19 +69,26 @@ def overall_weighted_average(metrics: dict[str, float], of_naive2: dict[str, flo
     return (metrics["smape"] / of_naive2["smape"] + metrics["mase"] / of_naive2["mase"]) / 2
 
 
-def naive_scale(history: np.ndarray, season: int) -> float:
-    """Return the mean absolute error of the seasonal naive forecast a step ahead within a history.
+def naive_scales(history: np.ndarray, seen: np.ndarray, *, season: int) -> np.ndarray:
+    """Return the mean absolute error of the seasonal naive forecast a step ahead within beginnings of a history.
 
     Args:
         history: (time,), NaN where a value is missing.
-        season: Steps of a season; 1 where the history has no whole one.
+        seen: (origins,) steps of each beginning.
+        season: Steps of a season; a beginning without a whole one takes 1.
 
     Returns:
-        In the history's unit; NaN where no two values are a season apart.
+        (origins,) in the history's unit; NaN where no two values are a season apart.
     """
-    lag = season if len(history) > season else 1
-    apart = np.abs(history[lag:] - history[:-lag])
-    return float(np.nanmean(apart)) if np.isfinite(apart).any() else math.nan
+    scales = np.full(len(seen), np.nan)
+    for lag in {season, 1}:
+        here = (seen > season) == (lag == season)
+        apart = np.abs(history[lag:] - history[:-lag])
+        there = ~np.isnan(apart)
+        sums, counts = np.r_[0.0, np.where(there, apart, 0.0).cumsum()], np.r_[0, there.cumsum()]
+        ends = np.maximum(seen[here] - lag, 0)
+        scales[here] = np.divide(sums[ends], counts[ends], out=np.full(len(ends), np.nan), where=counts[ends] > 0)
+    return scales
 
 
 def weighted_quantile_loss(actual: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> float:

@@ -9,8 +9,8 @@ from typing import Self
 
 import numpy as np
 
-from rnnkit.errors import CheckpointError
 from rnnkit.metrics import classification_metrics, multi_label_metrics
+from rnnkit.tasks.saved import reading
 from rnnkit.tasks.scale import search_scale
 
 TOLERANCE = 1e-7  # on the logarithm of the temperature
@@ -78,11 +78,9 @@ class Decision:
             CheckpointError: If the file is missing or damaged.
         """
         path = folder / "decision.json"
-        try:
+        with reading(path):
             saved = json.loads(path.read_text())
             return cls(float(saved["temperature"]), tuple(map(float, saved["thresholds"])))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
 
 
 def best_temperature(scores: np.ndarray, targets: np.ndarray) -> tuple[float, float]:

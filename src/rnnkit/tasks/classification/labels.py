@@ -13,7 +13,8 @@ from typing import Protocol, Self, TypeVar
 
 import numpy as np
 
-from rnnkit.errors import CheckpointError, DataError
+from rnnkit.errors import DataError
+from rnnkit.tasks.saved import reading
 
 SHOWN_LABELS = 20
 
@@ -111,11 +112,9 @@ class Labels:
             CheckpointError: If the file is missing or damaged.
         """
         path = folder / "labels.json"
-        try:
+        with reading(path):
             saved = json.loads(path.read_text(encoding="utf-8"))
             return cls(tuple(saved["names"]), tuple(saved["counts"]), bool(saved["multi_label"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
 
 
 def _natural(name: str) -> tuple[bool, float, str]:

@@ -14,7 +14,7 @@ from rnnkit.data.ragged import Ragged
 from rnnkit.errors import DataError
 from rnnkit.tasks.forecasting.config import ForecastingConfig
 from rnnkit.tasks.forecasting.facts import Facts
-from rnnkit.tasks.forecasting.history import Histories, rolling_origins
+from rnnkit.tasks.forecasting.history import Histories, completed, rolling_origins
 from rnnkit.tasks.forecasting.scaling import running_scales, window_scales
 
 MOST_ORIGINS = 20_000  # of validation; of more every so many-th is taken
@@ -220,10 +220,10 @@ def new_steps(
     Raises:
         DataError: If a series is unknown.
     """
-    known = {name: index for index, name in enumerate(tail.names.tolist())}
+    known = tail.numbers
     ends = (tail.first + tail.values.lengths).tolist()
     values = [np.empty(0) for _ in known]
-    beside = [tail.beside[index][length:] for index, length in enumerate(tail.values.lengths.tolist())]
+    beside = tail.ahead
     for one in panel.series:
         if one.name not in known:
             raise DataError(f"{one.place}: series {one.name!r} was not among the training series; train again with it.")
@@ -234,10 +234,9 @@ def new_steps(
         known_from = max(ends[index] - series.first, 0)
         values[index] = np.concatenate([np.full(skipped, np.nan), facts.transformed(series.values[known_from:])])
         rows = np.full((new + config.horizon, len(facts.features)), np.nan, dtype=np.float32)
-        rows[: min(len(beside[index]), len(rows))] = beside[index][: len(rows)]
         told = facts.beside(series, ahead=config.horizon)[known_from:]
-        rows[skipped : skipped + len(told)] = np.where(np.isnan(told), rows[skipped : skipped + len(told)], told)
-        beside[index] = rows
+        rows[skipped : skipped + len(told)] = told
+        beside[index] = completed(rows, beside[index])
     return values, beside, [series.name for series in panel.series]
 
 

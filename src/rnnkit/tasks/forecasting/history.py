@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from rnnkit.data.ragged import Ragged, load_array
+from rnnkit.errors import DataError
 
 QUICK_ORIGINS = 2000
+SHOWN_NAMES = 5
 ARRAYS = ("names", "level", "spread", "first", "origins", "starts")
 
 
@@ -48,6 +50,49 @@ class Histories:
         missing = int(np.isnan(self.values.values).sum())
         counts = {"series": len(self), "steps": len(self.values.values), "origins": len(self.origins)}
         return {**counts, **({"missing values": missing} if missing else {})}
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Which series has which name."""
+        return {name: index for index, name in enumerate(self.names.tolist())}
+
+    def find(self, names: Sequence[str]) -> np.ndarray:
+        """Find series by name.
+
+        Args:
+            names: Some.
+
+        Returns:
+            (names,) their numbers.
+
+        Raises:
+            DataError: If one is unknown.
+        """
+        known = self.numbers
+        for name in names:
+            if name not in known:
+                raise DataError(f"there is no series {name!r}; expected one of {', '.join(list(known)[:SHOWN_NAMES])}.")
+        return np.array([known[name] for name in names], dtype=np.int64)
+
+    def part(self, series: np.ndarray, starts: np.ndarray) -> Self:
+        """Return the steps of some series, (series,), from places within them on, (series,); `origins` stay."""
+        firsts, ends = (self.offsets[series] + starts).tolist(), self.values.ends[series].tolist()
+        kept = np.concatenate([np.arange(first, end) for first, end in zip(firsts, ends, strict=True)])
+        beside = [self.beside[index][start:] for index, start in zip(series.tolist(), starts.tolist(), strict=True)]
+        return replace(
+            self,
+            names=self.names[series],
+            values=Ragged(self.values.values[kept], np.cumsum(self.values.lengths[series] - starts)),
+            beside=Ragged.join(beside, like=self.beside.values[:0]),
+            level=self.level[kept],
+            spread=self.spread[kept],
+            first=self.first[series] + starts,
+        )
+
+    @property
+    def ahead(self) -> list[np.ndarray]:
+        """What is known beside the steps after the last one of each series, (any, columns) each."""
+        return [self.beside[index][length:] for index, length in enumerate(self.values.lengths.tolist())]
 
     @property
     def offsets(self) -> np.ndarray:
@@ -153,31 +198,14 @@ def rolling_origins(lengths: Sequence[int], *, seen: Sequence[int], horizon: int
     return np.array(rows, dtype=np.int64).reshape(-1, 2)
 
 
+def completed(told: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Fill what is told beside steps, (steps, columns) with NaN, by what was known of them before, (any, columns)."""
+    count = min(len(told), len(known))
+    laid = told.copy()
+    laid[:count] = np.where(np.isnan(told[:count]), known[:count], told[:count])
+    return laid
+
+
 def some_origins(data: Histories) -> np.ndarray:
     """Return at most QUICK_ORIGINS origins, spread evenly, (origins, 2)."""
     return data.origins[:: max(1, -(-len(data.origins) // QUICK_ORIGINS))]
-
-
-def naive_scales(histories: Histories, origins: np.ndarray, *, season: int) -> np.ndarray:
-    """Return for each origin the mean absolute change over a season within what it has seen.
-
-    Args:
-        histories: The series; their values as they are measured.
-        origins: (origins, 2) a series, and how many of its steps are seen.
-        season: Steps of a season; a history without a whole one takes 1.
-
-    Returns:
-        (origins,), NaN where no two values are a season apart.
-    """
-    scales = np.full(len(origins), np.nan)
-    for index in np.unique(origins[:, 0]).tolist():
-        places = np.flatnonzero(origins[:, 0] == index)
-        seen, values = origins[places, 1], histories.values[index]
-        for lag in {season, 1}:
-            here = places[(seen > season) == (lag == season)]
-            apart = np.abs(values[lag:] - values[:-lag])
-            there = ~np.isnan(apart)
-            sums, counts = np.r_[0.0, np.where(there, apart, 0.0).cumsum()], np.r_[0, there.cumsum()]
-            ends = np.maximum(origins[here, 1] - lag, 0)
-            scales[here] = np.divide(sums[ends], counts[ends], out=np.full(len(here), np.nan), where=counts[ends] > 0)
-    return scales

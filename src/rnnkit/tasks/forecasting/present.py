@@ -134,31 +134,11 @@ class Present:
         cut = np.maximum(tail.values.lengths - most, 0)
         if not cut.any():
             return self
-        kept = np.concatenate([np.arange(tail.offsets[i] + cut[i], tail.values.ends[i]) for i in range(len(tail))])
-        values = Ragged(tail.values.values[kept], np.cumsum(tail.values.lengths - cut))
-        beside = [tail.beside[index][first:] for index, first in enumerate(cut.tolist())]
-        shorter = replace(
-            tail,
-            values=values,
-            beside=Ragged.join(beside, like=tail.beside.values[:0]),
-            level=tail.level[kept],
-            spread=tail.spread[kept],
-            first=tail.first + cut,
-        )
-        return replace(self, tail=shorter)
+        return replace(self, tail=tail.part(np.arange(len(tail)), cut))
 
     def alone(self, index: int) -> Self:
         """Return the present of one series."""
-        tail, steps = self.tail, slice(self.tail.offsets[index], self.tail.values.ends[index])
-        one = replace(
-            tail,
-            names=tail.names[[index]],
-            values=Ragged.join([tail.values[index]], like=np.empty(0)),
-            beside=Ragged.join([tail.beside[index]], like=tail.beside.values[:0]),
-            level=tail.level[steps],
-            spread=tail.spread[steps],
-            first=tail.first[[index]],
-        )
+        one = self.tail.part(np.array([index]), np.zeros(1, dtype=np.int64))
         scale = replace(self.scale, sums=self.scale.sums[:, [index]])
         return type(self)(one, scale, tuple(part[[index]] for part in self.state), self.hidden[[index]])
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from rnnkit.data.ragged import Ragged
 from rnnkit.errors import DataError, StreamError
 from rnnkit.streaming import Stream, pack_state, unpack_state
+from rnnkit.tasks.forecasting.history import completed
 from rnnkit.tasks.forecasting.network import LEVELS, MEDIAN
 from rnnkit.tasks.forecasting.present import Present, look_back_steps
 from rnnkit.tasks.forecasting.results import TickEvent, make_forecast, stamp_words
@@ -61,7 +62,8 @@ class ForecastStream(Stream):
 
         Args:
             chunk: Values in the series' own unit, a step each; NaN or None where one is missing.
-            beside: (steps + horizon, features) what is known beside them; None knows nothing.
+            beside: (steps + horizon, features) what is told beside them; what is missing is taken from what was known
+                ahead.
 
         Returns:
             One event a step.
@@ -77,18 +79,8 @@ class ForecastStream(Stream):
         told = np.full((len(values) + horizon, len(self.model.facts.features)), np.nan, dtype=np.float32)
         if beside is not None:
             told[: len(beside)] = beside[: len(told)]
-        else:
-            known = self._now.tail.beside[0][self._now.tail.values.lengths[0] :]
-            told[: len(known)] = known[: len(told)]
+        told = completed(told, self._now.tail.ahead[0])
         return [self._take(value, told[place : place + 1 + horizon]) for place, value in enumerate(values.tolist())]
-
-    def known_beside(self, told: np.ndarray) -> np.ndarray:
-        """Complete what a new observation tells beside it, (steps, features), by what was known ahead."""
-        known = self._now.tail.beside[0][self._now.tail.values.lengths[0] :]
-        laid = told.copy()
-        count = min(len(known), len(laid))
-        laid[:count] = np.where(np.isnan(told[:count]), known[:count], told[:count])
-        return laid
 
     def _ahead(self) -> np.ndarray:
         """Forecast from now on, (horizon, levels)."""

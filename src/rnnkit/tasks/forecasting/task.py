@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,9 +16,9 @@ from rnnkit.data.panel import Panel
 from rnnkit.data.panel_files import read_panel_file, read_panel_frame
 from rnnkit.data.ragged import Buckets
 from rnnkit.data.samples import sample_path
-from rnnkit.errors import CheckpointError, ConfigError, DataError
+from rnnkit.errors import CheckpointError, ConfigError
 from rnnkit.kernels import State
-from rnnkit.metrics.forecasts import forecast_metrics
+from rnnkit.metrics.forecasts import forecast_metrics, naive_scales
 from rnnkit.tasks.base import Loss, Task
 from rnnkit.tasks.forecasting.config import ForecastingConfig
 from rnnkit.tasks.forecasting.examples import (
@@ -33,7 +32,7 @@ from rnnkit.tasks.forecasting.examples import (
     unknown_series,
 )
 from rnnkit.tasks.forecasting.facts import Facts
-from rnnkit.tasks.forecasting.history import Histories, Lags, naive_scales, some_origins, targets
+from rnnkit.tasks.forecasting.history import Histories, Lags, some_origins, targets
 from rnnkit.tasks.forecasting.network import LEVELS, ForecastNetwork, QuantileHead, fit_stretch, pinball_loss
 from rnnkit.tasks.forecasting.origins import forecast_origins
 from rnnkit.tasks.forecasting.present import Present
@@ -42,10 +41,11 @@ from rnnkit.tasks.forecasting.stream import ForecastStream, as_values
 from rnnkit.tasks.forecasting.ticker import Ticker
 from rnnkit.tasks.forecasting.training_windows import TrainingWindows, WindowBatch
 from rnnkit.tasks.forecasting.windows import Views
+from rnnkit.tasks.saved import reading
 
 MOST_STEPS = 65_536  # padded steps of a training batch
 MOST_TARGET = 100.0  # in units of the spread; of what lies further away, training learns no more
-SHOWN_NAMES, SHOWN_STEPS = 5, 8
+SHOWN_STEPS = 8
 BASELINE_STEPS = 1024  # of a history that Theta looks back on
 
 
@@ -174,8 +174,12 @@ class Forecasting(Task):
         return self.facts.restored(targets(data, series, seen, horizon=self.config.horizon))
 
     def _scales(self, data: Histories, origins: np.ndarray) -> np.ndarray:
-        measured = replace(data, values=replace(data.values, values=self.facts.restored(data.values.values)))
-        return naive_scales(measured, origins, season=self.facts.season)
+        scales = np.full(len(origins), np.nan)
+        for index in np.unique(origins[:, 0]).tolist():
+            here = origins[:, 0] == index
+            history = self.facts.restored(data.values[index])
+            scales[here] = naive_scales(history, origins[here, 1], season=self.facts.season)
+        return scales
 
     def calibrate(self, data: Histories) -> bool:
         """Stretch the quantiles until they hold their shares, and remember the series up to the present."""
@@ -267,28 +271,10 @@ class Forecasting(Task):
         self._present = self.present.push(self.network, self.views, values, beside)
         return moved
 
-    def series_numbers(self, names: Sequence[str]) -> np.ndarray:
-        """Find series by name.
-
-        Args:
-            names: Some.
-
-        Returns:
-            (names,) their numbers.
-
-        Raises:
-            DataError: If one is unknown.
-        """
-        known = {name: index for index, name in enumerate(self.memory.names.tolist())}
-        for name in names:
-            if name not in known:
-                raise DataError(f"there is no series {name!r}; expected one of {', '.join(list(known)[:SHOWN_NAMES])}.")
-        return np.array([known[name] for name in names], dtype=np.int64)
-
     def present_of(self, series: str | None) -> Present:
         """Return the present of a known series alone, or of one that has not begun."""
         if series is not None:
-            return self.present.alone(int(self.series_numbers([series])[0]))
+            return self.present.alone(int(self.memory.find([series])[0]))
         empty = unknown_series([np.empty(0)], self.facts, self.config)
         return self._read(empty)
 
@@ -317,7 +303,7 @@ class Forecasting(Task):
         given = self.memory.names.tolist() if inputs is None else list(inputs)
         found: dict[int, Forecast] = {}
         named = [place for place, one in enumerate(given) if isinstance(one, str)]
-        chosen = self.series_numbers([given[place] for place in named])
+        chosen = self.memory.find([given[place] for place in named])
         found |= zip(named, self._from_now(self.present, chosen, horizon) if named else (), strict=True)
         others = [place for place in range(len(given)) if place not in found]
         if others:
@@ -367,7 +353,7 @@ class Forecasting(Task):
 
     def recent(self, series: str) -> np.ndarray:
         """Return the last known values of a series, as many as forecasts look back on."""
-        tail, index = self.present.tail, int(self.series_numbers([series])[0])
+        tail, index = self.present.tail, int(self.memory.find([series])[0])
         return self.facts.restored(tail.values[index])
 
     # Saving
@@ -393,8 +379,6 @@ class Forecasting(Task):
             CheckpointError: If a file is missing or damaged.
         """
         path = folder / "facts.json"
-        try:
+        with reading(path):
             facts = Facts.from_dict(json.loads(path.read_text()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
         return cls(config, facts, Histories.load(folder / "history"))

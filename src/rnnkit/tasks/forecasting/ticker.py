@@ -54,7 +54,7 @@ class Ticker:
             if skipped:
                 events += live.push(np.full(skipped, np.nan))
             told = model.facts.beside(series, ahead=model.config.horizon)
-            events += live.push(series.values, beside=live.known_beside(told))
+            events += live.push(series.values, beside=told)
         return events
 
     def push_value(self, cell: str, *, where: str) -> list[TickEvent]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnkit.data.series import SeriesSet
-from rnnkit.errors import CheckpointError, ConfigError
+from rnnkit.errors import ConfigError
 from rnnkit.tasks.classification import Labels, take_scores
+from rnnkit.tasks.saved import reading
 from rnnkit.tasks.series_classification.config import SeriesClassificationConfig
 from rnnkit.tasks.series_classification.features import prepare
 
@@ -74,14 +75,12 @@ def load_facts(path: Path, labels: Labels) -> dict[str, Any]:
     Raises:
         CheckpointError: If the file is missing or damaged.
     """
-    try:
+    with reading(path):
         facts = json.loads(path.read_text())
         fits = len(facts["means"]) == len(facts["channels"]) and len(facts["typical"]) == len(labels)
         kinds = {"notes": list, "audio": bool, "stride": int}
         if not fits or not all(isinstance(facts[name], kind) for name, kind in kinds.items()):
             raise ValueError("its parts do not fit one another")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
     return facts
 
 

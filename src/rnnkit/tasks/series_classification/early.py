@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from rnnkit.errors import CheckpointError
+from rnnkit.tasks.saved import reading
 
 SHARES = np.linspace(0.05, 1, 20)
 CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999)
@@ -92,11 +92,9 @@ class EarlyRule:
             CheckpointError: If the file is missing or damaged.
         """
         path = folder / "early.json"
-        try:
+        with reading(path):
             saved = json.loads(path.read_text())
             return cls(float(saved["confidence"]), int(saved["patience"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
 
 
 def accuracy_by_share(answers: Sequence[np.ndarray], targets: np.ndarray) -> np.ndarray:

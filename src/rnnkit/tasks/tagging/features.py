@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnkit.errors import CheckpointError
+from rnnkit.tasks.saved import reading
 
 UNKNOWN = 0  # of words, characters and features alike
 BEGIN, END = 1, 2  # around a word's characters
@@ -138,12 +138,10 @@ class WordFeatures:
             CheckpointError: If the file is missing or damaged.
         """
         path = folder / "words.json"
-        try:
+        with reading(path):
             saved = json.loads(path.read_text())
             words, counts, features = (tuple(saved[name]) for name in ("words", "counts", "features"))
             return cls(words, counts, str(saved["characters"]), features)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
 
 
 def normalise(word: str) -> str:

@@ -17,7 +17,8 @@ import torch
 from rnnkit.data.schemes import OUTSIDE, Span, detect_scheme, read_spans, split_tag, write_tags
 from rnnkit.data.tagged import TaggedSentence
 from rnnkit.decoding.crf import LinearChain
-from rnnkit.errors import CheckpointError, ConfigError, DataError
+from rnnkit.errors import ConfigError, DataError
+from rnnkit.tasks.saved import reading
 
 _log = logging.getLogger("rnnkit.tasks")
 
@@ -195,11 +196,9 @@ class TagSet:
             CheckpointError: If the file is missing or damaged.
         """
         path = folder / "tags.json"
-        try:
+        with reading(path):
             saved = json.loads(path.read_text(encoding="utf-8"))
             return cls(tuple(saved["names"]), tuple(saved["counts"]), saved["scheme"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
 
 
 def inner_tags(tags: Sequence[str], scheme: str | None) -> list[str]:

@@ -17,12 +17,13 @@ from rnnkit.data.samples import sample_path
 from rnnkit.data.tagged import TaggedSentences, read_tagged, read_untagged
 from rnnkit.data.words import WordRules
 from rnnkit.decoding.crf import Chain, messages
-from rnnkit.errors import CheckpointError, ConfigError
+from rnnkit.errors import ConfigError
 from rnnkit.figures import confusion_matrix
 from rnnkit.kernels import State
 from rnnkit.metrics import calibration_error
 from rnnkit.tasks.base import Loss, Task
 from rnnkit.tasks.classification.labels import split_examples
+from rnnkit.tasks.saved import reading
 from rnnkit.tasks.scale import search_scale
 from rnnkit.tasks.tagging import answering, beginning
 from rnnkit.tasks.tagging.config import TaggingConfig
@@ -380,13 +381,11 @@ class Tagging(Task):
         Raises:
             CheckpointError: If a file is missing or damaged.
         """
-        try:
+        with reading(folder):
             saved = json.loads((folder / "text.json").read_text())
             rules = WordRules.from_dict(saved["rules"])
             temperature = float(json.loads((folder / "temperature.json").read_text()))
             notes = [str(note) for note in saved["notes"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{folder} cannot be read ({error!r}); copy the model again") from error
         words, tags = WordFeatures.load(folder), TagSet.load(folder)
         reader = LanguageReader.load(folder)
         return cls(config, words, tags, rules, reader=reader, temperature=temperature, notes=notes)

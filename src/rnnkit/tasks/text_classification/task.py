@@ -18,7 +18,7 @@ from rnnkit.data.samples import sample_path
 from rnnkit.data.tokens import UNKNOWN, Vocabulary
 from rnnkit.data.vocabulary import load as load_vocabulary
 from rnnkit.data.vocabulary import save as save_vocabulary
-from rnnkit.errors import CheckpointError, ConfigError
+from rnnkit.errors import ConfigError
 from rnnkit.tasks.base import Task
 from rnnkit.tasks.classification import (
     Classification,
@@ -30,6 +30,7 @@ from rnnkit.tasks.classification import (
 from rnnkit.tasks.classification.base import MOST_STEPS, SCORED_ROWS
 from rnnkit.tasks.classification.labels import split_examples
 from rnnkit.tasks.classification.network import CHUNK_STEPS
+from rnnkit.tasks.saved import reading
 from rnnkit.tasks.text_classification import beginning
 from rnnkit.tasks.text_classification.config import TextClassificationConfig
 from rnnkit.tasks.text_classification.data import TextData, encode_texts, keep_bytes, normalise
@@ -284,10 +285,8 @@ class TextClassification(Classification):
             CheckpointError: If a file is missing or damaged.
         """
         path = folder / "text.json"
-        try:
+        with reading(path):
             notes = [str(note) for note in json.loads(path.read_text())["notes"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{path} cannot be read ({error!r}); copy the model again") from error
         vocabulary, labels = load_vocabulary(folder / "vocabulary.json"), Labels.load(folder)
         direct = NaiveBayes.load(folder)
         return cls(config, vocabulary, labels, direct=direct, decision=Decision.load(folder), notes=notes)
