@@ -31,15 +31,19 @@ class QuantileHead(nn.Module):
         lags: How many values of seasons before there are for every step.
         horizon: Steps ahead.
         hidden_size: Of the layers between.
+        dropout: Share of the state, and of the features between, dropped in training.
     """
 
     stretch: Tensor
 
-    def __init__(self, state_size: int, known_size: int, *, lags: int, horizon: int, hidden_size: int) -> None:
+    def __init__(
+        self, state_size: int, known_size: int, *, lags: int, horizon: int, hidden_size: int, dropout: float
+    ) -> None:
         super().__init__()
         self.steps = nn.Parameter(0.1 * torch.randn(horizon, STEP_SIZE))
         self.of_state = nn.Linear(state_size, hidden_size)
         self.of_step = nn.Linear(known_size + 2 * lags + STEP_SIZE, hidden_size, bias=False)
+        self.dropout = nn.Dropout(dropout)
         self.between = nn.Linear(hidden_size, hidden_size)
         self.output = nn.Linear(hidden_size, len(LEVELS) + lags + 2)
         self.register_buffer("stretch", torch.ones(len(LEVELS)))
@@ -65,9 +69,9 @@ class QuantileHead(nn.Module):
         seen = torch.arcsinh(simple[..., : lagged.shape[-1]])
         steps = self.steps.expand(count, -1, -1)
         inputs = torch.cat([known, seen, there[..., :-1].to(seen.dtype), steps], dim=-1)
-        hidden = torch.relu(self.of_state(state)[:, None] + self.of_step(inputs))
+        hidden = torch.relu(self.of_state(self.dropout(state))[:, None] + self.of_step(inputs))
         hidden = hidden + torch.relu(self.between(hidden))
-        scores = self.output(hidden)
+        scores = self.output(self.dropout(hidden))
         weights = scores[..., len(LEVELS) :].masked_fill(~functional.pad(there, (0, 1), value=True), -torch.inf)
         median = scores[..., MEDIAN] + (weights.softmax(-1) * simple).sum(-1)
         apart = functional.softplus(scores[..., : len(LEVELS)] + NARROW)

@@ -81,6 +81,7 @@ class Forecasting(Task):
             lags=lags.behind.shape[1],
             horizon=config.horizon,
             hidden_size=config.hidden_size,
+            dropout=config.dropout,
         )
         self.network = ForecastNetwork(config.make_stack(self.views.input_size), head)
 
