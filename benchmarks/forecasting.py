@@ -46,7 +46,7 @@ class Data:
 M4 = "timeseries/m4-hourly/Hourly"
 ETTH1 = "timeseries/etth1/ETTh1.csv"
 PM25 = {"target_column": "pm2.5", "time_column": "year,month,day,hour", "past_columns": "DEWP,TEMP,PRES,cbwd,Iws,Is,Ir"}
-WEATHER = {"target_column": "temp_max", "past_columns": "precipitation,temp_min,wind,weather"}
+WEATHER = {"target_column": "temp_max", "past_columns": "precipitation,temp_min,wind"}
 DATA = {
     "m4-hourly": Data(f"{M4}-train.csv.gz", 48, 4.5, test_path=f"{M4}-test.csv"),
     "seattle-temp-max": Data(
@@ -68,7 +68,7 @@ DATA = {
             4.5,
             train_rows=11_520,
             last_row=14_400,
-            options={"context": 96, "valid_share": 0.25, "transform": "none"},
+            options={"context": 96, "valid_share": 0.25},
         )
         for horizon in (96, 192, 336, 720)
     },

@@ -70,6 +70,8 @@ class Task(ABC):
     baseline_name: ClassVar[str]
     unit: ClassVar[str] = "tokens"
     """What the loss counts, in the plural."""
+    begins_fitted: ClassVar[bool] = False
+    """Whether the model is of use before training, so that it is validated then too."""
     training_defaults: ClassVar[Mapping[str, Any]] = {}
     """Options of training whose defaults are others for this task."""
     starts_from: ClassVar[tuple[str, ...]] = ()

@@ -24,6 +24,8 @@ class TrainingConfig:
     """Train for so many passes over the data."""
     steps: int | None = None
     """Train for so many updates."""
+    max_epochs: float | None = None
+    """Where time is the budget, end after so many passes over the data if that is sooner; unset does not."""
     batch_size: int = 32
     """Sequences side by side."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -85,7 +87,7 @@ class TrainingConfig:
             raise ConfigError(f"{' and '.join(budgets)} are both given; expected one of {', '.join(BUDGETS)}")
         sizes = ("batch_size", "learning_rate", "clip_norm", "clip_value", "accumulate", "validations", "patience")
         counts = ("threads", "devices", "trigger_patience")
-        for name in (*BUDGETS, *sizes, *counts):
+        for name in (*BUDGETS, "max_epochs", *sizes, *counts):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ConfigError(f"{name} is {value}; expected a number above 0")

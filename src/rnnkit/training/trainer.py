@@ -96,12 +96,14 @@ class Trainer:
     def progress(self) -> float:
         """Share of the run that is done as of the last step, in [0, 1]; the same in all processes."""
         config, budget = self.config, self.config.budget_seconds
-        if budget is not None:
-            return min(self._elapsed / budget, 1.0)
         if config.steps is not None:
             return min(self.step / config.steps, 1.0)
+        epochs = self.batches.epoch + self.batches.progress
+        if budget is not None:
+            share = 0.0 if config.max_epochs is None else epochs / config.max_epochs
+            return min(max(self._elapsed / budget, share), 1.0)
         assert config.epochs is not None
-        return min((self.batches.epoch + self.batches.progress) / config.epochs, 1.0)
+        return min(epochs / config.epochs, 1.0)
 
     @property
     def seconds_left(self) -> float:
@@ -124,6 +126,8 @@ class Trainer:
             with signals_caught(self._stop):
                 if self.step == 0:
                     self.save_checkpoint(finished=False)  # whatever happens next, the run can be resumed
+                    if self.task.begins_fitted:
+                        self._validate()
                 while not self._done and not self.stopped_by:
                     self.train_step()
                     self._log_and_validate()
@@ -238,7 +242,7 @@ class Trainer:
                 self._save_model()
         self._window = _Window()  # the time of validation is not that of the next steps
         due = int(self.progress * self.config.validations)  # 28 for 0.29 of 100: never less than what is done
-        self.validated = max(self.validated + 1, due)
+        self.validated = max(self.validated + (self.step > 0), due)
         self.validations.append(value)
         if improved:
             self.best, self.since_best = value, 0

@@ -38,8 +38,8 @@ class ForecastingConfig(StackOptions):
     season: str | None = None
     """Steps of a season, or of several with commas between (24,168); unset takes those of the calendar, or where there
     is none, the one the training series repeat after."""
-    transform: Literal["auto", "none", "log"] = "auto"
-    """Forecast the logarithm: auto does where all values are above 0 and their size varies with the level."""
+    transform: Literal["none", "log"] = "none"
+    """log forecasts the logarithm, of values that are all above 0 and grow by shares."""
     half_life: float | None = None
     """A value counts half in the running level and spread after so many steps; unset takes the longest season."""
     context: int | None = None
@@ -48,9 +48,9 @@ class ForecastingConfig(StackOptions):
     """Share of the steps kept for validation, the last of all, where no file is given; at least one horizon."""
     layer: str = "gru"
     num_layers: int = 2
-    hidden_size: int = 96
+    hidden_size: int = 64
     residual: bool = True
-    dropout: float = 0.1
+    dropout: float = 0.3
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""

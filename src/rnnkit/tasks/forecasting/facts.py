@@ -13,6 +13,7 @@ from rnnkit.data.panel import Column, Panel, TimeSeries
 from rnnkit.data.stamps import DAY, WEEK, Frequency
 from rnnkit.errors import DataError
 from rnnkit.tasks.forecasting.config import ForecastingConfig
+from rnnkit.tasks.forecasting.regression import recent_steps
 
 LEAST_SEASONS = 3  # of a series, for its season to be seen
 YEAR_OF_DAYS = 365
@@ -22,8 +23,6 @@ SAMPLED_SERIES = 200
 LEAST_CORRELATION = 0.3  # of the changes a season apart
 STANDS_OUT = 0.02  # of a longer season's correlation, beside those of its neighbours
 AS_GOOD = 0.9  # of the best season's correlation: the shortest such season is taken
-BLOCK_STEPS = 24  # where there is no season, changes are compared with levels over so many steps
-GROWS_WITH_LEVEL = 0.5  # least correlation of the logarithms of a block's change and level
 MOST_CATEGORIES = 50
 
 
@@ -86,6 +85,7 @@ class Facts:
         log: Whether the logarithm is forecast.
         columns: Beside the values: those known ahead, then those known up to the present.
         notes: What a person should know.
+        recent: How many last values are regressed on.
     """
 
     frequency: Frequency
@@ -93,6 +93,7 @@ class Facts:
     log: bool
     columns: tuple[BesideColumn, ...]
     notes: tuple[str, ...]
+    recent: int
 
     @property
     def season(self) -> int:
@@ -113,12 +114,13 @@ class Facts:
     def learn(cls, panel: Panel, config: ForecastingConfig) -> Self:
         """Learn from training series."""
         seasons = config.seasons or _seasons(panel)
-        grows = config.transform == "log" or (config.transform == "auto" and _grows_with_level(panel, seasons))
-        if grows:
+        if config.transform == "log":
             _refuse_below_zero(panel)
         words = f"seasons: {', '.join(map(str, seasons))} steps" if seasons else "no season is known"
-        forecast = "the logarithm is forecast" if grows else "values are forecast as they are"
-        return cls(panel.frequency, seasons, grows, tuple(_columns(panel)), (*panel.notes, f"{words}; {forecast}"))
+        recent = recent_steps(sum(len(one) for one in panel.series), config.context)
+        return cls(
+            panel.frequency, seasons, config.transform == "log", tuple(_columns(panel)), (*panel.notes, words), recent
+        )
 
     def transformed(self, values: np.ndarray) -> np.ndarray:
         """Turn values into what is forecast; a value that has no logarithm is missing."""
@@ -160,7 +162,7 @@ class Facts:
         """Rebuild what `to_dict` returned."""
         columns = [BesideColumn(**{**one, "categories": tuple(one["categories"])}) for one in saved["columns"]]
         lists = {"seasons": tuple(saved["seasons"]), "columns": tuple(columns), "notes": tuple(saved["notes"])}
-        return cls(frequency=Frequency(**saved["frequency"]), log=bool(saved["log"]), **lists)
+        return cls(**{**saved, **lists, "frequency": Frequency(**saved["frequency"])})
 
 
 def _columns(panel: Panel) -> Iterator[BesideColumn]:
@@ -182,7 +184,7 @@ def _refuse_below_zero(panel: Panel) -> None:
         if len(low):
             raise DataError(
                 f"{series.place}: series {series.name!r} has {series.values[low[0]]:g}, which has no logarithm; "
-                "expected values above 0, or --transform none."
+                "expected values above 0: leave out --transform log."
             )
 
 
@@ -225,22 +227,3 @@ def _correlation(changes: np.ndarray, lag: int) -> float:
     centred = np.nan_to_num(changes - np.nanmean(changes)) if np.isfinite(changes).any() else np.zeros(1)
     power = centred @ centred
     return float(centred[lag:] @ centred[:-lag] / power) if power and len(centred) > lag else 0.0
-
-
-def _grows_with_level(panel: Panel, seasons: tuple[int, ...]) -> bool:
-    """Tell whether all values are above 0 and change more where they are larger."""
-    steps = max(seasons[0] if seasons else BLOCK_STEPS, 8)
-    levels, changes = [], []
-    for series in panel.series:
-        values = series.values
-        if (values <= 0).any():
-            return False
-        blocks = values[: len(values) // steps * steps].reshape(-1, steps)
-        whole = blocks[~np.isnan(blocks).any(1)]
-        levels.append(whole.mean(1))
-        changes.append(np.abs(np.diff(whole, axis=1)).mean(1))
-    level, change = np.concatenate(levels), np.concatenate(changes)
-    moving = change > 0
-    if moving.sum() < LEAST_SEASONS:
-        return False
-    return bool(np.corrcoef(np.log(level[moving]), np.log(change[moving]))[0, 1] > GROWS_WITH_LEVEL)

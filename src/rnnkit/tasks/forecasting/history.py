@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -93,6 +94,12 @@ class Histories:
     def ahead(self) -> list[np.ndarray]:
         """What is known beside the steps after the last one of each series, (any, columns) each."""
         return [self.beside[index][length:] for index, length in enumerate(self.values.lengths.tolist())]
+
+    @cached_property
+    def usual_spread(self) -> np.ndarray:
+        """(series,) mean of the spread."""
+        spans = zip(self.offsets.tolist(), self.values.ends.tolist(), strict=True)
+        return np.array([self.spread[first:end].mean() if first < end else 1.0 for first, end in spans])
 
     @property
     def offsets(self) -> np.ndarray:

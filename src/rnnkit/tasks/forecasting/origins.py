@@ -25,8 +25,7 @@ def say_quantiles(
     series, seen = origins.T
     ahead = views.ahead_of(histories, series, seen)
     device = network.device
-    known, lagged, last = (part.to(device) for part in (ahead.known, ahead.lagged, ahead.last))
-    quantiles = network.head(hidden, known, lagged, last).double().cpu().numpy()
+    quantiles = network.head(hidden, ahead.to(device)).double().cpu().numpy()
     level, spread = scale_at(histories, series, seen)
     return quantiles * spread[:, None, None] + level[:, None, None]
 

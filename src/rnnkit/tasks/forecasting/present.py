@@ -154,7 +154,7 @@ class Present:
 
 def look_back_steps(views: Views) -> int:
     """Return how many last steps forecasts look back on, and the features of a new step do."""
-    return views.context if views.context is not None else views.lags.longest + 1
+    return views.context if views.context is not None else max(views.lags.longest + 1, views.recent)
 
 
 def _read(

@@ -36,6 +36,7 @@ from rnnkit.tasks.forecasting.history import Histories, Lags, some_origins, targ
 from rnnkit.tasks.forecasting.network import LEVELS, ForecastNetwork, QuantileHead, fit_stretch, pinball_loss
 from rnnkit.tasks.forecasting.origins import forecast_origins
 from rnnkit.tasks.forecasting.present import Present
+from rnnkit.tasks.forecasting.regression import Regression, fit_regression
 from rnnkit.tasks.forecasting.results import Forecast, make_forecast
 from rnnkit.tasks.forecasting.stream import ForecastStream, as_values
 from rnnkit.tasks.forecasting.ticker import Ticker
@@ -64,7 +65,13 @@ class Forecasting(Task):
     objective: ClassVar[str] = "sql"
     baseline_name: ClassVar[str] = "seasonal naive"
     unit: ClassVar[str] = "values"
-    training_defaults: ClassVar[Mapping[str, Any]] = {"learning_rate": 0.003, "weight_decay": 0.01}
+    begins_fitted: ClassVar[bool] = True
+    training_defaults: ClassVar[Mapping[str, Any]] = {
+        "learning_rate": 0.002,
+        "weight_decay": 0.01,
+        "max_epochs": 10.0,
+        "validations": 20,
+    }
     uses: ClassVar[tuple[str, ...]] = ("evaluate {model} FILE", "predict {model}", "stream {model} < TICKS")
 
     config: ForecastingConfig
@@ -74,12 +81,12 @@ class Forecasting(Task):
         self.config, self.facts, self.memory = config, facts, memory
         self._present: Present | None = None
         lags = Lags(facts.seasons, config.horizon)
-        self.views = Views(facts.frequency, lags, facts.features, facts.ahead, config.context)
+        self.views = Views(facts.frequency, lags, facts.features, facts.ahead, config.context, facts.recent)
         head = QuantileHead(
             config.projection_size or config.hidden_size,
             self.views.known_size,
             lags=lags.behind.shape[1],
-            horizon=config.horizon,
+            regression=Regression(self.views.regressed_size, self.views.known_size, horizon=config.horizon),
             hidden_size=config.hidden_size,
             dropout=config.dropout,
         )
@@ -102,7 +109,9 @@ class Forecasting(Task):
         """Learn seasons, sizes and categories from the training series, and draw a network or take a trained one's."""
         facts = Facts.learn(examples.panel, config) if start is None else start.facts
         task = cls(config, facts, encode_part(examples, facts, config))
-        if start is not None:
+        if start is None:
+            fit_regression(task.network.head.regression, task.views, task.memory)
+        else:
             task.network.load_state_dict(start.network.state_dict())
         return task
 
@@ -141,11 +150,10 @@ class Forecasting(Task):
         del carry, label_smoothing
         device = self.network.device
         outputs, _ = self.network(batch.inputs.to(device), batch.lengths.to(device))
-        ahead = batch.ahead
-        known, lagged, last, came = (part.to(device) for part in (ahead.known, ahead.lagged, ahead.last, ahead.targets))
-        quantiles = self.network.head(outputs[batch.rows, batch.places], known, lagged, last)
-        losses, seen = pinball_loss(quantiles, came.clamp(-MOST_TARGET, MOST_TARGET))
-        return Loss(losses.sum(), int(seen.sum()))
+        ahead = batch.ahead.to(device)
+        quantiles = self.network.head(outputs[batch.rows, batch.places], ahead)
+        losses, seen = pinball_loss(quantiles, ahead.targets.clamp(-MOST_TARGET, MOST_TARGET))
+        return Loss((ahead.weights[:, None] * losses).sum(), int(seen.sum()))
 
     def depths(self) -> list[nn.Module]:
         """The layers, then the head."""
@@ -184,11 +192,11 @@ class Forecasting(Task):
 
     def calibrate(self, data: Histories) -> bool:
         """Stretch the quantiles until they hold their shares, and remember the series up to the present."""
-        origins = some_origins(data)
+        origins, stretch = some_origins(data), self.network.head.stretch
+        stretch.fill_(1.0)  # an interrupted run has been calibrated when it goes on
         quantiles = forecast_origins(self.network, self.views, data, origins)
         came = targets(data, *origins.T, horizon=self.config.horizon)
-        stretch = self.network.head.stretch
-        stretch *= torch.from_numpy(fit_stretch(quantiles, came)).to(stretch)
+        stretch.copy_(torch.from_numpy(fit_stretch(quantiles, came)))
         self.memory = data
         self._present = None
         return True

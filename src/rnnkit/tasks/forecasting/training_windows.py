@@ -11,8 +11,7 @@ from torch import Tensor
 from rnnkit.tasks.forecasting.history import Histories
 from rnnkit.tasks.forecasting.windows import Ahead, Views
 
-LEAST_ORIGINS, MOST_ORIGINS = 8, 64  # drawn from each window
-BATCH_ORIGINS = 256  # of a batch that has all windows in it
+ORIGINS = 8  # drawn from each window
 LEAST_STEPS, MOST_STEPS = 128, 384  # of a window
 SEASONS = 2  # the longest one so many times makes a window
 UNUSED = 3  # the first part in so many of a window only brings the state into being
@@ -39,7 +38,7 @@ class WindowBatch:
 
 @dataclass(frozen=True)
 class TrainingWindows:
-    """Windows that cover all series, each moved by chance whenever it is read.
+    """Windows that cover all series, so many times that from every step one forecast is made, each moved by chance.
 
     Attributes:
         histories: The series.
@@ -65,7 +64,8 @@ class TrainingWindows:
             for start in range(0, max(length - time // UNUSED, 1), time - time // UNUSED)
             if histories.starts[index] < length
         ]
-        series, starts = np.array(rows, dtype=np.int64).T
+        origins = int(np.maximum(histories.values.lengths - histories.starts, 0).sum())
+        series, starts = np.tile(np.array(rows, dtype=np.int64).T, -(-origins // (len(rows) * ORIGINS)))
         return cls(histories, views, series, starts, time)
 
     @property
@@ -82,10 +82,9 @@ class TrainingWindows:
         # An origin has seen its window's first step at least, and leaves a step to be forecast.
         first = np.maximum(starts + np.where(starts > 0, lengths // UNUSED, 0) + 1, self.histories.starts[series])
         last = np.maximum(np.minimum(starts + lengths, self.histories.values.lengths[series] - 1), first)
-        count = min(max(BATCH_ORIGINS // len(self.series), LEAST_ORIGINS), MOST_ORIGINS)
-        shares = torch.rand(len(windows), count).numpy()
+        shares = torch.rand(len(windows), ORIGINS).numpy()
         origins = (first[:, None] + shares * (last - first + 1)[:, None]).astype(np.int64)
-        rows = np.repeat(np.arange(len(windows)), count)
+        rows = np.repeat(np.arange(len(windows)), ORIGINS)
         return self.read(series, starts, lengths, rows=rows, origins=origins.reshape(-1))
 
     def read(

@@ -12,6 +12,7 @@ from rnnkit.data.stamps import Frequency
 from rnnkit.tasks.forecasting.calendar import calendar_features, calendar_periods
 from rnnkit.tasks.forecasting.history import Histories, Lags, look_back, scale_at, targets
 
+LEAST_WEIGHT = 0.1
 SCALE_CHANGE = 10.0  # the logarithm of the spread's growth in a step is small
 
 
@@ -22,14 +23,23 @@ class Ahead:
     Attributes:
         known: (origins, horizon, known_size) float32: the calendar and the columns known ahead.
         lagged: (origins, horizon, lags) float32 in units of the scale, NaN where there is none.
-        last: (origins,) float32 the last value, likewise.
+        recent: (origins, recent) float32 the last values, likewise, the newest first; one that is missing is the one
+            before it, NaN where these are missing too.
+        beside: (origins, 2 x columns) float32 what is known beside the last one.
         targets: (origins, horizon) float32 likewise.
+        weights: (origins,) float32 of errors in units of the scale: how it compares with the series' usual one.
     """
 
     known: Tensor
     lagged: Tensor
-    last: Tensor
+    recent: Tensor
+    beside: Tensor
     targets: Tensor
+    weights: Tensor
+
+    def to(self, device: torch.device) -> Ahead:
+        """Return it on a device."""
+        return Ahead(**{name: part.to(device) for name, part in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class Views:
         columns: Names of what is known of each step besides.
         ahead: How many of these are known ahead too; they come first.
         context: How many steps before an origin the network reads, if not all; their scale is then that of the last.
+        recent: How many last values are regressed on.
     """
 
     frequency: Frequency
@@ -49,6 +60,7 @@ class Views:
     columns: tuple[str, ...]
     ahead: int
     context: int | None
+    recent: int
 
     @property
     def input_size(self) -> int:
@@ -59,6 +71,11 @@ class Views:
     def known_size(self) -> int:
         """Features of a step ahead."""
         return self.calendar_size + 2 * self.ahead
+
+    @property
+    def regressed_size(self) -> int:
+        """Features of an origin that steps ahead are regressed on."""
+        return self.recent + 2 * len(self.columns)
 
     @property
     def calendar_size(self) -> int:
@@ -111,14 +128,17 @@ class Views:
         places = origins[:, None] + np.arange(self.lags.horizon)
         behind = places[..., None] - self.lags.behind
         lagged = look_back(histories, series, behind, origins=origins, context=self.context)
-        last = look_back(histories, series, origins[:, None] - 1, origins=origins)[:, 0]
+        newest = origins[:, None] - 1 - np.arange(self.recent)
+        recent = _older_for_missing(look_back(histories, series, newest, origins=origins, context=self.context))
+        beside = self._beside(histories, series, newest[:, :1], columns=len(self.columns))[:, 0]
         level, spread = scale_at(histories, series, origins)
         came = (targets(histories, series, origins, horizon=self.lags.horizon) - level[:, None]) / spread[:, None]
         known = [
             calendar_features(self.frequency, histories.first[series][:, None] + places),
             self._beside(histories, series, places, columns=self.ahead),
         ]
-        parts = (np.concatenate(known, axis=-1), lagged, last, came)
+        weights = np.clip(spread / histories.usual_spread[series], LEAST_WEIGHT, 1 / LEAST_WEIGHT)
+        parts = (np.concatenate(known, axis=-1), lagged, recent, beside, came, weights)
         return Ahead(*(torch.from_numpy(part.astype(np.float32)) for part in parts))
 
     def _beside(self, histories: Histories, series: np.ndarray, places: np.ndarray, *, columns: int) -> np.ndarray:
@@ -132,6 +152,14 @@ class Views:
         found = beside.values[offsets + np.where(inside, places, 0), :columns]
         found = np.where(inside[..., None], found, np.float32("nan"))
         return np.concatenate([np.nan_to_num(found), ~np.isnan(found)], axis=-1, dtype=np.float32)
+
+
+def _older_for_missing(values: np.ndarray) -> np.ndarray:
+    """Replace NaN in (rows, values), newest first, by the next value of the row that is none."""
+    count = values.shape[1]
+    places = np.where(np.isnan(values), count, np.arange(count))
+    older = np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1]
+    return np.take_along_axis(np.pad(values, ((0, 0), (0, 1)), constant_values=np.nan), older, axis=1)
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
