@@ -19,10 +19,10 @@ import polars as pl
 
 import rnnkit
 from record import measure
-from rnnkit.baselines.forecasts import METHODS
 from rnnkit.checkpoint import load_baseline
 from rnnkit.tasks import Forecasting
 from rnnkit.tasks.forecasting.network import MEDIAN
+from rnnkit.tasks.forecasting.scoring import Origins
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,12 @@ def run(row: dict[str, Any]) -> dict[str, Any]:
         model = result.model
         assert isinstance(model, Forecasting)
         encoded = model.encode(model.read([test], model.config))
+        compared = model.compare(load_baseline(model, result.run), encoded)
         return {
             "options": data.options,
-            "metrics": model.score(encoded),
-            "baselines": model.score_baselines(load_baseline(model, result.run), encoded),
+            "metrics": compared.metrics,
+            "baselines": compared.baselines,
+            "against": compared.against,
             "by_step": by_step(model, encoded, data.steps),
             **({"standardised": standardised(model, encoded)} if row["data"].startswith("etth1") else {}),
             "validation": result.metrics,
@@ -128,9 +130,9 @@ def split(root: Path, data: Data, place: Path) -> tuple[Path, Path]:
 
 def by_step(model: Forecasting, data: Any, steps: Sequence[int]) -> dict[str, dict[str, float]]:
     """Measure errors of the median some steps ahead, those of the last value beside them."""
-    actual = model.actual(data, data.origins)
+    origins = Origins(model, data, data.origins)
     medians = model.quantiles(data, data.origins)[..., MEDIAN]
-    last = model.forecast_by(METHODS["naive"], data, data.origins, season=1)
+    last, actual = origins.by_method("naive"), origins.actual
     found = {}
     for step in steps:
         errors = {name: one[:, step - 1] - actual[:, step - 1] for name, one in (("model", medians), ("naive", last))}
@@ -148,7 +150,7 @@ def by_step(model: Forecasting, data: Any, steps: Sequence[int]) -> dict[str, di
 def standardised(model: Forecasting, data: Any) -> dict[str, float]:
     """Measure squared and absolute errors in units of each series' deviation over the first 8,640 steps."""
     deviations = np.array([np.std(data.values[index][:8640]) for index in range(len(data))])[data.origins[:, 0]]
-    errors = model.quantiles(data, data.origins)[..., MEDIAN] - model.actual(data, data.origins)
+    errors = model.quantiles(data, data.origins)[..., MEDIAN] - Origins(model, data, data.origins).actual
     scaled = errors / deviations[:, None]
     return {"mse": float((scaled**2).mean()), "mae": float(np.abs(scaled).mean())}
 

@@ -16,6 +16,7 @@ from rnnkit.data.samples import sample_path
 from rnnkit.errors import ConfigError, DataError
 from rnnkit.metrics.forecasts import forecast_metrics, naive_scales
 from rnnkit.tasks import Forecasting
+from rnnkit.tasks.forecasting import narrowed
 from rnnkit.tasks.forecasting.examples import encode_part, half_life_of
 from rnnkit.tasks.forecasting.origins import forecast_origins
 from rnnkit.tasks.forecasting.present import Present
@@ -169,3 +170,54 @@ def test_naive_forecasts_are_those_of_the_m4_competition(data_folder: Path):
         found = forecast_metrics(actual, method(pasts, 48, 24)[..., None], [0.5], scales)
         assert found["smape"] == pytest.approx(smape, abs=5e-4)
         assert found["mase"] == pytest.approx(mase, abs=5e-4)
+
+
+def test_evaluation_rolls_over_what_training_has_not_seen(tmp_path: Path):
+    days = [str(day) for day in np.arange("2020-01-01", 400, dtype="datetime64[D]")]
+    path = write(tmp_path / "a.csv", {"ds": days, "y": sine()})
+    model = rnnkit.train("forecast", path, run=tmp_path / "run", **{**TINY, "test_from": days[360]}).model
+    data = model.load_data(tmp_path / "run" / "tokens" / "valid")
+    assert data.origins[:, 1].min() == 324
+    assert data.origins[:, 1].max() == 360 - 4  # no forecast goes into the test
+    assert narrowed(model, data, backtest=3, test_from=None).origins[:, 1].tolist() == [324, 340, 356]
+    later = narrowed(model, data, backtest=None, test_from=days[360])
+    assert later.origins[:, 1].tolist() == list(range(360, 397))
+    assert model.predict()[0].times[0] == "2021-02-04"  # forecasts go on from the file's end
+    with pytest.raises(ConfigError, match=f"up to {days[324]}; expected that or later"):
+        narrowed(model, data, backtest=None, test_from=days[323])
+    with pytest.raises(ConfigError, match="no 4 steps are left"):
+        narrowed(model, data, backtest=None, test_from=days[398])
+
+
+def test_the_steps_kept_for_the_test_change_nothing(tmp_path: Path):
+    days = [str(day) for day in np.arange("2020-01-01", 400, dtype="datetime64[D]")]
+    values = sine()
+    other = np.concatenate([values[:360], np.full(40, 1000.0)])
+    runs = [
+        rnnkit.train(
+            "forecast",
+            write(tmp_path / f"{name}.csv", {"ds": days, "y": column}),
+            run=tmp_path / name,
+            **{**TINY, "test_from": days[360]},
+        )
+        for name, column in (("a", values), ("b", other))
+    ]
+    assert runs[0].metrics == runs[1].metrics
+    assert runs[0].model.fingerprint == runs[1].model.fingerprint
+
+
+def test_a_comparison_says_whether_a_model_is_better(tmp_path: Path):
+    steps = np.arange(600)
+    wave = np.sin(steps / 3) + np.sin(steps / 2.1) + 0.05 * np.random.default_rng(1).normal(size=600)
+    walk = np.random.default_rng(2).normal(size=3000).cumsum()
+    said = {}
+    for name, values in (("wave", wave), ("walk", walk)):
+        result = rnnkit.train("forecast", write(tmp_path / f"{name}.csv", {"y": values}), run=tmp_path / name, **TINY)
+        data = result.model.load_data(result.run / "tokens" / "valid")
+        said[name] = result.model.compare(1, data)
+        assert said[name].metrics == result.metrics
+        assert set(said[name].baselines) == set(said[name].against) == {"naive", "seasonal naive", "drift", "Theta"}
+    assert "is better than" in said["wave"].remarks[0]
+    assert said["wave"].against["naive"]["p"] < 0.001
+    assert said["wave"].against["naive"]["diebold_mariano"] < 0
+    assert "is not better than" in said["walk"].remarks[0]

@@ -13,7 +13,7 @@ from rnnkit.checkpoint import writing
 from rnnkit.cli.options import Common, arriving_text
 from rnnkit.cli.output import print_json, print_rows
 from rnnkit.errors import ConfigError, DataError
-from rnnkit.figures import forecast_panels
+from rnnkit.figures import ForecastPanel, forecast_panels
 from rnnkit.tasks import Forecasting
 from rnnkit.tasks.forecasting import Forecast, TickEvent
 
@@ -65,7 +65,8 @@ def predict_series(
         _say(f"written: {options.output}", common)
     if options.plot is not None:
         with writing(options.plot.parent):
-            forecast_panels([(one.series, task.recent(one.series), one.quantiles) for one in found], options.plot)
+            panels = [ForecastPanel(one.series, task.recent(one.series), one.quantiles) for one in found]
+            forecast_panels(panels, options.plot)
         _say(f"drawn: {options.plot}", common)
 
 

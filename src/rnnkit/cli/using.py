@@ -17,7 +17,8 @@ from rnnkit.cli.output import print_json, print_metrics
 from rnnkit.config import build, given, partial
 from rnnkit.decoding.search import Sampling
 from rnnkit.errors import ConfigError
-from rnnkit.tasks import LanguageModel, Task
+from rnnkit.tasks import Forecasting, LanguageModel, Task
+from rnnkit.tasks.forecasting import narrowed
 from rnnkit.tasks.language_model import Overlap, training_overlap, training_tokens
 
 SAMPLING = Group("Sampling", sort_key=2)
@@ -39,6 +40,8 @@ def evaluate(
     cache: Annotated[bool, Parameter(negative=())] = False,
     dynamic: Annotated[bool, Parameter(negative=())] = False,
     ngram: Annotated[bool, Parameter(negative=())] = False,
+    backtest: int | None = None,
+    test_from: str | None = None,
     common: Common = AS_TABLES,
     machine: Machine = ANY_MACHINE,
 ) -> None:
@@ -50,23 +53,20 @@ def evaluate(
         cache: Of a language model: mix in what followed like moments of the last 2,000 tokens.
         dynamic: Of a language model: let the weights go on learning from the text as it is read.
         ngram: Of a language model: mix in the n-gram of its run.
+        backtest: Of a forecaster: forecast so many times from each series, evenly over what training has not seen;
+            from every step of it unless given.
+        test_from: Of a forecaster: forecast from this time stamp, or number of a step, on.
         common: How to report.
         machine: Where to compute.
     """
     task = open_model(model, machine)
-    if data:
-        examples = task.encode(task.read([str(path) for path in data], task.config))
-        name = ", ".join(str(path) for path in data)
-    else:
-        folder = model / "tokens" / "valid"
-        if not folder.is_dir():
-            raise ConfigError(f"{model} keeps no validation data; expected a data file: rnnkit evaluate {model} FILE")
-        examples, name = task.load_data(folder), "its validation data"
+    examples, name = _examples(task, model, data)
+    if backtest is not None or test_from is not None:
+        examples = _narrowed(task, model, examples, backtest=backtest, test_from=test_from)
+        name = f"{name if data else 'its history'}{'' if test_from is None else f' from {test_from} on'}"
     began = time.perf_counter()
-    metrics = task.score(examples)
-    baseline = load_baseline(task, model)
-    baselines = task.score_baselines(baseline, examples) if baseline is not None else {}
-    adaptation = {}
+    compared = task.compare(load_baseline(task, model), examples)
+    metrics, baselines, adaptation = compared.metrics, compared.baselines, {}
     if cache or dynamic or ngram:
         baselines = {"static": metrics, **baselines}
         metrics, adaptation = _score_adapting(task, examples, Run(model), cache=cache, dynamic=dynamic, ngram=ngram)
@@ -80,6 +80,7 @@ def evaluate(
                 "data": name,
                 "metrics": metrics,
                 "baselines": baselines,
+                **({"against": compared.against, "remarks": compared.remarks} if compared.remarks else {}),
                 "seconds": seconds,
                 **({"adaptation": adaptation} if adaptation else {}),
                 **({"pictures": [str(path) for path in pictures]} if pictures else {}),
@@ -87,11 +88,33 @@ def evaluate(
         )
     else:
         print_metrics(metrics, baselines, title=f"{model} on {name} ({seconds:.1f} s)", unit=task.unit)
+        for remark in compared.remarks:
+            print(remark)
         if pictures:
             print(f"drawn: {', '.join(map(str, pictures))}")
         if adaptation:
             words = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in adaptation.items())
             print(f"tuned on the run's validation data: {words}")
+
+
+def _examples(task: Task, model: Path, data: list[Path] | None) -> tuple[Any, str]:
+    """Read files, or what the run was validated on, and say which."""
+    if data:
+        words = ", ".join(str(path) for path in data)
+        return task.encode(task.read([str(path) for path in data], task.config)), words
+    folder = model / "tokens" / "valid"
+    if not folder.is_dir():
+        raise ConfigError(f"{model} keeps no validation data; expected a data file: rnnkit evaluate {model} FILE")
+    return task.load_data(folder), "its validation data"
+
+
+def _narrowed(task: Task, model: Path, examples: Any, *, backtest: int | None, test_from: str | None) -> Any:
+    """Choose where forecasts begin."""
+    if not isinstance(task, Forecasting):
+        raise ConfigError(f"--backtest and --test-from are for a forecasting model; {model} is a {task.name} model")
+    if backtest is not None and backtest < 1:
+        raise ConfigError(f"--backtest is {backtest}; expected 1 or more")
+    return narrowed(task, examples, backtest=backtest, test_from=test_from)
 
 
 def _draw(task: Task, examples: Any, run: Run, data: list[Path] | None, *, title: str) -> list[Path]:

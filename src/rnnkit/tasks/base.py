@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -27,6 +27,19 @@ class Loss:
     """State for the next batch, detached, where batches continue one another: (batch, size) each."""
     penalty: Tensor | None = None
     """Scalar, times `count`: what training lowers besides, and does not report as loss."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How good a model is on some data, and how good simpler methods are."""
+
+    metrics: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    """The same metrics of each method, by its name."""
+    against: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Tests of the model against each method, where there are some."""
+    remarks: tuple[str, ...] = ()
+    """What it all means, a sentence each."""
 
 
 class Data(Protocol):
@@ -205,6 +218,10 @@ class Task(ABC):
     def score_baselines(self, baseline: Any, data: Any) -> dict[str, dict[str, float]]:
         """Measure the trivial method, and others like it where there are some, by name."""
         return {self.baseline_name: self.score_baseline(baseline, data)}
+
+    def compare(self, baseline: Any, data: Any) -> Comparison:
+        """Measure the model and the trivial methods on the same data; a baseline of None leaves out what takes long."""
+        return Comparison(self.score(data), {} if baseline is None else self.score_baselines(baseline, data))
 
     @abstractmethod
     def read_inputs(self, path: Path) -> list[Any]:

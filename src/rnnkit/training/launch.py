@@ -19,7 +19,7 @@ from rnnkit.config import merge, read_toml, to_toml
 from rnnkit.errors import CheckpointError, ConfigError, RnnkitError
 from rnnkit.figures import training_curves, training_diagnostics
 from rnnkit.tasks import Task, find_task
-from rnnkit.tasks.base import Data
+from rnnkit.tasks.base import Comparison, Data
 from rnnkit.training.callbacks import Callback
 from rnnkit.training.config import TrainingConfig, read_configs, sections
 from rnnkit.training.machine import process_settings_kept
@@ -268,10 +268,11 @@ def _run(
     _fit(trainer, data, baseline)
     fabric.barrier()  # the model is written
     model = _best_model(home, trainer, valid_data)
+    compared = model.compare(None, valid_data) if first else Comparison({}, {})
     result = TrainResult(
         model=model,
         run=home.folder,
-        metrics=model.score(valid_data) if first else {},
+        metrics=compared.metrics,
         baselines={task.baseline_name: baseline},
         seconds=trainer.seconds,
         steps=trainer.step,
@@ -279,7 +280,7 @@ def _run(
         stopped_by=trainer.stopped_by,
     )
     if first:
-        _report(trainer, data, baseline, metrics=result.metrics)
+        _report(trainer, data, baseline, compared=compared)
         for callback in callbacks:
             callback.on_result(result)
     return result
@@ -315,7 +316,7 @@ def _show(
 ) -> None:
     if first_process():
         _draw(trainer.run, trainer.task, baseline)
-        _report(trainer, data, baseline, metrics=None, failure=failure)
+        _report(trainer, data, baseline, failure=failure)
 
 
 def _baseline(home: Run, task: Task, train_data: Any, valid_data: Any) -> dict[str, float]:
@@ -344,11 +345,11 @@ def _report(
     data: Mapping[str, Data],
     baseline: Mapping[str, float],
     *,
-    metrics: Mapping[str, float] | None,
+    compared: Comparison | None = None,
     failure: BaseException | None = None,
 ) -> None:
     with _lesser_matter(trainer.run.folder / "report.md") as path:
-        write_report(path, trainer, data=data, baseline=baseline, metrics=metrics, failure=failure)
+        write_report(path, trainer, data=data, baseline=baseline, compared=compared, failure=failure)
 
 
 @contextmanager

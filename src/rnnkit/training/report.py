@@ -21,13 +21,14 @@ from rnnkit.checkpoint import read_config
 from rnnkit.metrics import format_metric, metric_words
 
 if TYPE_CHECKING:
-    from rnnkit.tasks.base import Data
+    from rnnkit.tasks.base import Comparison, Data
     from rnnkit.training.trainer import Trainer
 
 PICTURES = {
     "curves.png": "losses and learning rate",
     "confusion.png": "which label was taken for which",
     "earliness.png": "accuracy against the share of the sequence seen",
+    "forecasts.png": "the worst forecasts, and what came",
     "diagnostics.png": "gradients, updates, speed and memory",
 }
 
@@ -40,7 +41,7 @@ def write_report(
     *,
     data: Mapping[str, Data],
     baseline: Mapping[str, float],
-    metrics: Mapping[str, float] | None,
+    compared: Comparison | None,
     failure: BaseException | None = None,
 ) -> None:
     """Write the report of a run that has ended, replacing an earlier one in one move.
@@ -50,7 +51,7 @@ def write_report(
         trainer: As it ended.
         data: What it was trained and validated on, by those words.
         baseline: The baseline's metrics on the validation data.
-        metrics: The model's on the same data; None where it was not scored.
+        compared: The model on the same data; None where it was not scored.
         failure: What ended the run, if it failed.
 
     Raises:
@@ -59,7 +60,7 @@ def write_report(
     parts = [
         f"# {trainer.run.folder}",
         _summary(trainer, failure),
-        _outcome(trainer, baseline, metrics),
+        _outcome(trainer, baseline, compared),
         *(f"![{text}]({name})" for name, text in PICTURES.items() if (trainer.run.folder / name).is_file()),
         _data(trainer, data),
         _options(trainer),
@@ -92,15 +93,15 @@ def _summary(trainer: Trainer, failure: BaseException | None) -> str:
     return f"{first} It is finished."
 
 
-def _outcome(trainer: Trainer, baseline: Mapping[str, float], metrics: Mapping[str, float] | None) -> str:
+def _outcome(trainer: Trainer, baseline: Mapping[str, float], compared: Comparison | None) -> str:
     """Put the metrics of the model and the baseline side by side, and say when the best state was found."""
     task = trainer.task
-    if metrics is None:
+    if compared is None:
         heads, columns = (task.baseline_name,), (baseline,)
         note = "The model was not scored; `rnnkit evaluate` does it."
     else:
-        heads, columns = ("model", task.baseline_name), (metrics, baseline)
-        note = ""
+        heads, columns = ("model", task.baseline_name), (compared.metrics, baseline)
+        note = " ".join(compared.remarks)
     rows = [
         (
             metric_words(name, task.unit),

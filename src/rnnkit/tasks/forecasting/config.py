@@ -46,6 +46,9 @@ class ForecastingConfig(StackOptions):
     """Read so many steps before each forecast and nothing earlier; unset carries the state through all of them."""
     valid_share: float = 0.1
     """Share of the steps kept for validation, the last of all, where no file is given; at least one horizon."""
+    test_from: str | None = None
+    """Neither train nor validate on the steps from this time stamp (or number) on: they are for `evaluate --test-from`.
+    """
     layer: str = "gru"
     num_layers: int = 2
     hidden_size: int = 64

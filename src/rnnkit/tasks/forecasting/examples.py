@@ -11,6 +11,7 @@ import numpy as np
 from rnnkit.data.panel import Panel, TimeSeries
 from rnnkit.data.panel_files import PanelColumns, read_panel_file
 from rnnkit.data.ragged import Ragged
+from rnnkit.data.stamps import Frequency, parse_stamps
 from rnnkit.errors import DataError
 from rnnkit.tasks.forecasting.config import ForecastingConfig
 from rnnkit.tasks.forecasting.facts import Facts
@@ -30,11 +31,13 @@ class Part:
         panel: The series, history first.
         seen: So many steps of each are history to the first forecast; None where all are there to learn from.
         every: Steps from one origin of a forecast to the next.
+        ends: No forecast that goes past so many steps of each is scored; None is all.
     """
 
     panel: Panel
     seen: tuple[int, ...] | None = None
     every: int = 1
+    ends: tuple[int, ...] | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -76,8 +79,31 @@ def read_panels(paths: Sequence[str | Path], columns: PanelColumns) -> Panel:
     return replace(panels[0], series=series, notes=tuple(note for panel in panels for note in panel.notes))
 
 
+def step_number(frequency: Frequency, stamp: str, *, option: str) -> int:
+    """Return the number on a grid of the step at a time stamp.
+
+    Args:
+        frequency: Of the grid.
+        stamp: In any style that a table may have; the number itself where steps are numbered.
+        option: Where it was given.
+
+    Returns:
+        The number.
+
+    Raises:
+        DataError: If it is no stamp.
+    """
+    if frequency.unit != "step":
+        return int(frequency.numbers(parse_stamps([stamp], [option], column="the stamp")[0])[0])
+    if not stamp.strip().isdecimal():
+        raise DataError(f"{option}: {stamp!r} is no number; steps are numbered: expected one, as 500.")
+    return int(stamp)
+
+
 def split_in_time(panel: Panel, config: ForecastingConfig) -> tuple[Part, Part, str]:
     """Keep the last steps of every series for validation: a share of them, at least one horizon.
+
+    Steps from `config.test_from` on belong to neither part; they stay in the second one's series.
 
     Args:
         panel: All series.
@@ -89,6 +115,10 @@ def split_in_time(panel: Panel, config: ForecastingConfig) -> tuple[Part, Part, 
     Raises:
         DataError: If no series is long enough.
     """
+    whole = panel
+    if config.test_from is not None:
+        test = step_number(panel.frequency, config.test_from, option="--test-from")
+        panel = replace(panel, series=tuple(one.until(test) for one in panel.series))
     longest = max(len(one) for one in panel.series)
     held = max(config.horizon, int(config.valid_share * longest))
     if panel.frequency.unit == "step":
@@ -105,7 +135,8 @@ def split_in_time(panel: Panel, config: ForecastingConfig) -> tuple[Part, Part, 
         )
     seen = tuple(len(one) for one in learnt)
     rule = f"the last {held:,} steps are kept for validation"
-    valid = Part(replace(panel, notes=()), seen, every_so_many(panel, seen, config.horizon))
+    ends = tuple(len(one) for one in panel.series)
+    valid = Part(replace(whole, notes=()), seen, every_so_many(panel, seen, config.horizon), ends)
     return Part(replace(panel, series=tuple(usable))), valid, rule
 
 
@@ -131,7 +162,11 @@ def encode_part(part: Part, facts: Facts, config: ForecastingConfig) -> Historie
     beside = [facts.beside(one, ahead=config.horizon) for one in series]
     names, first = [one.name for one in series], [one.first for one in series]
     seen = part.seen if part.seen is not None else [len(one) for one in series]
-    return _histories(names, first, values, beside, seen=seen, every=part.every, facts=facts, config=config)
+    made = _histories(names, first, values, beside, seen=seen, every=part.every, facts=facts, config=config)
+    if part.ends is None:
+        return made
+    inside = made.origins[:, 1] + config.horizon <= np.array(part.ends)[made.origins[:, 0]]
+    return replace(made, origins=made.origins[inside])
 
 
 def continue_known(panel: Panel, known: Histories, facts: Facts, config: ForecastingConfig) -> Histories:

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from rnnkit.baselines.forecasts import METHODS, Method, fill_forward
+from rnnkit.baselines.forecasts import METHODS
 from rnnkit.data.panel import Panel
 from rnnkit.data.panel_files import read_panel_file, read_panel_frame
 from rnnkit.data.ragged import Buckets
 from rnnkit.data.samples import sample_path
 from rnnkit.errors import CheckpointError, ConfigError
+from rnnkit.figures import MOST_PANELS, forecast_panels
 from rnnkit.kernels import State
-from rnnkit.metrics.forecasts import forecast_metrics, naive_scales
-from rnnkit.tasks.base import Loss, Task
+from rnnkit.tasks.base import Comparison, Loss, Task
 from rnnkit.tasks.forecasting.config import ForecastingConfig
 from rnnkit.tasks.forecasting.examples import (
     Part,
@@ -33,11 +33,12 @@ from rnnkit.tasks.forecasting.examples import (
 )
 from rnnkit.tasks.forecasting.facts import Facts
 from rnnkit.tasks.forecasting.history import Histories, Lags, some_origins, targets
-from rnnkit.tasks.forecasting.network import LEVELS, ForecastNetwork, QuantileHead, fit_stretch, pinball_loss
+from rnnkit.tasks.forecasting.network import ForecastNetwork, QuantileHead, fit_stretch, pinball_loss
 from rnnkit.tasks.forecasting.origins import forecast_origins
 from rnnkit.tasks.forecasting.present import Present
 from rnnkit.tasks.forecasting.regression import Regression, fit_regression
 from rnnkit.tasks.forecasting.results import Forecast, make_forecast
+from rnnkit.tasks.forecasting.scoring import Origins, compare, worst_panels
 from rnnkit.tasks.forecasting.stream import ForecastStream, as_values
 from rnnkit.tasks.forecasting.ticker import Ticker
 from rnnkit.tasks.forecasting.training_windows import TrainingWindows, WindowBatch
@@ -47,7 +48,7 @@ from rnnkit.tasks.saved import reading
 MOST_STEPS = 65_536  # padded steps of a training batch
 MOST_TARGET = 100.0  # in units of the spread; of what lies further away, training learns no more
 SHOWN_STEPS = 8
-BASELINE_STEPS = 1024  # of a history that Theta looks back on
+QUICK_METHODS = ("naive", "seasonal naive")
 
 
 class Forecasting(Task):
@@ -174,21 +175,17 @@ class Forecasting(Task):
         return self._measure(data, data.origins)
 
     def _measure(self, data: Histories, origins: np.ndarray) -> dict[str, float]:
-        quantiles = self.quantiles(data, origins)
-        return forecast_metrics(self.actual(data, origins), quantiles, LEVELS, self._scales(data, origins))
+        return Origins(self, data, origins).measured(self.quantiles(data, origins))
 
-    def actual(self, data: Histories, origins: np.ndarray) -> np.ndarray:
-        """Return what came after origins, (origins, horizon) in the series' own unit."""
-        series, seen = origins.T
-        return self.facts.restored(targets(data, series, seen, horizon=self.config.horizon))
+    def compare(self, baseline: int | None, data: Histories) -> Comparison:
+        """Measure the model and the methods without a network; without a baseline, the quick ones of them."""
+        return compare(self, data, methods=QUICK_METHODS if baseline is None else tuple(METHODS))
 
-    def _scales(self, data: Histories, origins: np.ndarray) -> np.ndarray:
-        scales = np.full(len(origins), np.nan)
-        for index in np.unique(origins[:, 0]).tolist():
-            here = origins[:, 0] == index
-            history = self.facts.restored(data.values[index])
-            scales[here] = naive_scales(history, origins[here, 1], season=self.facts.season)
-        return scales
+    def draw(self, data: Histories, folder: Path, *, title: str) -> list[Path]:
+        """Draw the worst forecasts, and what came."""
+        path = folder / "forecasts.png"
+        forecast_panels(worst_panels(self, data, most=MOST_PANELS), path, title=f"{title}: the worst forecasts")
+        return [path]
 
     def calibrate(self, data: Histories) -> bool:
         """Stretch the quantiles until they hold their shares, and remember the series up to the present."""
@@ -228,24 +225,9 @@ class Forecasting(Task):
 
     def score_baseline(self, baseline: int, data: Histories) -> dict[str, float]:
         """Measure the seasonal naive forecast from the same origins."""
-        return self.score_method(METHODS[self.baseline_name], data, season=baseline)
-
-    def score_baselines(self, baseline: int, data: Histories) -> dict[str, dict[str, float]]:
-        """Measure every method without a network."""
-        return {name: self.score_method(method, data, season=baseline) for name, method in METHODS.items()}
-
-    def score_method(self, method: Method, data: Histories, *, season: int) -> dict[str, float]:
-        """Measure forecasts of single values as quantiles that are all the same."""
-        forecasts = self.forecast_by(method, data, data.origins, season=season)
-        same = np.repeat(forecasts[..., None], len(LEVELS), axis=-1)
-        metrics = forecast_metrics(self.actual(data, data.origins), same, LEVELS, self._scales(data, data.origins))
-        return {name: value for name, value in metrics.items() if name not in ("coverage", "width", "msis")}
-
-    def forecast_by(self, method: Method, data: Histories, origins: np.ndarray, *, season: int) -> np.ndarray:
-        """Forecast by a method without a network, (origins, horizon); a missing value is the one before it."""
-        filled = [fill_forward(self.facts.restored(data.values[index])) for index in range(len(data))]
-        pasts = [filled[series][max(seen - BASELINE_STEPS, 0) : seen] for series, seen in origins.tolist()]
-        return method(pasts, self.config.horizon, season)
+        del baseline
+        origins = Origins(self, data, data.origins)
+        return origins.measured_points(origins.by_method(self.baseline_name))
 
     # Use
 
