@@ -21,7 +21,7 @@ import rnnkit
 from record import measure
 from rnnkit.checkpoint import load_baseline
 from rnnkit.tasks import Forecasting
-from rnnkit.tasks.forecasting.network import MEDIAN
+from rnnkit.tasks.forecasting.heads import MEDIAN
 from rnnkit.tasks.forecasting.scoring import Origins
 
 

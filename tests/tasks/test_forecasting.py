@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import pytest
 import rnnkit
 from rnnkit.baselines.forecasts import naive2, seasonal_naive
 from rnnkit.data.panel_files import PanelColumns, read_panel_file
+from rnnkit.data.ragged import Ragged
 from rnnkit.data.samples import sample_path
 from rnnkit.errors import ConfigError, DataError
 from rnnkit.metrics.forecasts import forecast_metrics, naive_scales
 from rnnkit.tasks import Forecasting
 from rnnkit.tasks.forecasting import narrowed
-from rnnkit.tasks.forecasting.examples import encode_part, half_life_of
+from rnnkit.tasks.forecasting.examples import encode_part
 from rnnkit.tasks.forecasting.origins import forecast_origins
 from rnnkit.tasks.forecasting.present import Present
+from rnnkit.tasks.forecasting.scaling import running_scales
 
 TINY = {"hidden_size": 6, "horizon": 4, "steps": 3, "threads": 1, "device": "cpu", "precision": "32-true"}
 WEATHER = {"target_column": "temp_max", "past_columns": "wind,weather", "future_columns": "precipitation"}
@@ -75,7 +78,7 @@ def test_updates_equal_reading_the_history_anew(options: dict[str, Any], forecas
     series = np.arange(len(whole))
     origins = np.stack([series, lengths], axis=1)
     expected = forecast_origins(model.network, model.views, whole, origins)
-    read = Present.read(model.network, model.views, whole, half_life=half_life_of(model.facts, model.config))
+    read = Present.read(model.network, model.views, whole)
     assert np.allclose(read.forecast(model.network, model.views, series), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -221,3 +224,95 @@ def test_a_comparison_says_whether_a_model_is_better(tmp_path: Path):
     assert said["wave"].against["naive"]["p"] < 0.001
     assert said["wave"].against["naive"]["diebold_mariano"] < 0
     assert "is not better than" in said["walk"].remarks[0]
+
+
+def counts(length: int = 300) -> np.ndarray:
+    return np.random.default_rng(1).poisson(2 + 1.5 * np.sin(2 * np.pi * np.arange(length) / 7)).astype(float)
+
+
+@pytest.fixture(scope="module", params=["student-t", "negative-binomial"])
+def drawing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Forecasting:
+    """Train a model that draws its forecasts, on two series."""
+    folder = tmp_path_factory.mktemp("drawing")
+    days = [str(day) for day in np.arange("2020-01-01", 300, dtype="datetime64[D]")]
+    both = {"ds": days, "a": counts(), "b": 5 * counts()[::-1]}
+    options = {**TINY, "distribution": request.param, "target_column": "a,b"}
+    return rnnkit.train("forecast", write(folder / "counts.csv", both), run=folder / "run", **options).model
+
+
+def test_drawn_forecasts_are_the_same_from_any_side(drawing: Forecasting):
+    whole = drawing.memory
+    lengths = whole.values.lengths
+    origins = np.array([[0, 100], [1, 100], [0, lengths[0]], [1, 250], [1, lengths[1]]])
+    together = drawing.quantiles(whole, origins)
+    for index, origin in enumerate(origins):
+        assert np.allclose(drawing.quantiles(whole, origin[None])[0], together[index], rtol=1e-4, atol=1e-4)
+    one, other = drawing.predict()
+    assert np.allclose(one.median, together[2][:, 5], rtol=1e-4, atol=1e-4)
+    assert np.allclose(other.median, together[4][:, 5], rtol=1e-4, atol=1e-4)
+    assert drawing.predict()[0] == one
+    live = drawing.stream(series="a").push([3.0])[0].forecast
+    values = np.append(whole.values[0], 3.0)
+    level, spread = running_scales(values, drawing.views.half_life)
+    longer = replace(
+        whole,
+        values=Ragged(values, np.array([len(values)])),
+        beside=Ragged.join([whole.beside[0]], like=whole.beside.values[:0]),
+        first=whole.first[:1],
+        **dict(
+            zip(
+                ("level", "spread"),
+                running_scales(np.append(whole.values[0], 3.0), drawing.views.half_life),
+                strict=True,
+            )
+        ),
+    )
+    offline = drawing.quantiles(longer, np.array([[0, lengths[0] + 1]]))[0]
+    assert np.allclose(live.median, offline[:, 5], rtol=1e-4, atol=1e-4)
+
+
+def test_drawn_forecasts_never_cross_nor_see_the_future(drawing: Forecasting):
+    whole = drawing.memory
+    origins = np.array([[0, 200], [1, 200]])
+    before = drawing.quantiles(whole, origins)
+    assert (np.diff(before, axis=-1) >= 0).all()
+    values = whole.values.values.copy()
+    for offset in whole.offsets:
+        values[offset + 200 : offset + 300] = 77.0
+    changed = replace(whole, values=Ragged(values, whole.values.ends))
+    assert np.array_equal(drawing.quantiles(changed, origins), before)
+
+
+def test_counts_are_forecast_from_0_on_and_others_refused(tmp_path: Path):
+    options = {**TINY, "distribution": "negative-binomial"}
+    model = rnnkit.train("forecast", write(tmp_path / "a.csv", {"y": counts()}), run=tmp_path / "run", **options).model
+    (found,) = model.predict([counts()[:50]])
+    assert min(found.quantiles["0.025"]) >= 0
+    for wrong, shown in ((-3.0, "-3"), (1.5, "1.5")):
+        bad = counts()
+        bad[4] = wrong
+        path = write(tmp_path / "bad.csv", {"y": bad})
+        with pytest.raises(DataError, match=f"'y' has {shown} as its value 5, which is no count"):
+            rnnkit.train("forecast", path, run=tmp_path / "bad", **options)
+        with pytest.raises(DataError, match=f"has {shown} as its value 1, which is no count"):
+            model.stream(series="y").push([wrong])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"distribution": "student-t", "context": 20}, "reads on from what it draws"),
+        ({"distribution": "negative-binomial", "transform": "log"}, "forecasts counts"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], message: str, tmp_path: Path):
+    with pytest.raises(ConfigError, match=message):
+        rnnkit.train("forecast", write(tmp_path / "a.csv", {"y": sine()}), run=tmp_path / "run", **{**TINY, **options})
+
+
+def test_a_likelihood_learns_the_spread_of_what_is_drawn(tmp_path: Path):
+    values = 50 + np.random.default_rng(3).standard_t(4, size=1500)
+    options = {**TINY, "steps": 60, "distribution": "student-t", "max_epochs": 100.0}
+    result = rnnkit.train("forecast", write(tmp_path / "a.csv", {"y": values}), run=tmp_path / "run", **options)
+    low, high = (result.model.predict()[0].quantiles[level] for level in ("0.1", "0.9"))
+    assert np.allclose(np.array(high) - low, 2 * 1.533, rtol=0.25)

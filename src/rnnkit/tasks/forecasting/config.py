@@ -35,6 +35,9 @@ class ForecastingConfig(StackOptions):
     """Whether a table's first row names the columns."""
     table_layout: Literal["auto", "table", "rows"] = "auto"
     """Whether a row of the table is a step or a whole series."""
+    distribution: Literal["quantiles", "student-t", "negative-binomial"] = "quantiles"
+    """quantiles says those of all steps at once; the others say how the next value is distributed (negative-binomial: a
+    count) and forecast by drawing it, reading it, and so on."""
     season: str | None = None
     """Steps of a season, or of several with commas between (24,168); unset takes those of the calendar, or where there
     is none, the one the training series repeat after."""
@@ -60,6 +63,13 @@ class ForecastingConfig(StackOptions):
         self.check_stack()
         refuse_outside(self, ("horizon", "context"), least=1)
         refuse_outside(self, ("half_life",), least=1)
+        if self.distribution != "quantiles" and self.context is not None:
+            raise ConfigError(
+                f"context is {self.context} and distribution {self.distribution}, which reads on from what it draws; "
+                "expected distribution quantiles, or no context"
+            )
+        if self.distribution == "negative-binomial" and self.transform == "log":
+            raise ConfigError("transform is log, but a negative-binomial model forecasts counts; expected none")
         if not 0 < self.valid_share < 0.5:
             raise ConfigError(f"valid_share is {self.valid_share}; expected a share in (0, 0.5)")
         if self.season is not None and not all(part.strip().isdecimal() and int(part) for part in self._seasons):

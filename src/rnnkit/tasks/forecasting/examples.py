@@ -18,7 +18,7 @@ from rnnkit.tasks.forecasting.facts import Facts
 from rnnkit.tasks.forecasting.history import Histories, completed, rolling_origins
 from rnnkit.tasks.forecasting.scaling import running_scales, window_scales
 
-MOST_ORIGINS = 20_000  # of validation; of more every so many-th is taken
+MOST_ORIGINS, MOST_DRAWN = 20_000, 1000  # of validation; of more every so many-th is taken; where paths are drawn
 LEAST_VALUES = 8  # before training forecasts
 DEFAULT_HALF_LIFE = 48.0  # steps, where no season is known
 
@@ -136,14 +136,15 @@ def split_in_time(panel: Panel, config: ForecastingConfig) -> tuple[Part, Part, 
     seen = tuple(len(one) for one in learnt)
     rule = f"the last {held:,} steps are kept for validation"
     ends = tuple(len(one) for one in panel.series)
-    valid = Part(replace(whole, notes=()), seen, every_so_many(panel, seen, config.horizon), ends)
+    valid = Part(replace(whole, notes=()), seen, every_so_many(panel, seen, config), ends)
     return Part(replace(panel, series=tuple(usable))), valid, rule
 
 
-def every_so_many(panel: Panel, seen: Sequence[int], horizon: int) -> int:
-    """Return how far apart origins must be for there to be no more than MOST_ORIGINS, at least 1."""
-    count = sum(max(len(one) - first - horizon + 1, 0) for one, first in zip(panel.series, seen, strict=True))
-    return max(1, -(-count // MOST_ORIGINS))
+def every_so_many(panel: Panel, seen: Sequence[int], config: ForecastingConfig) -> int:
+    """Return how far apart origins must be for there to be no more than is measured in a moment, at least 1."""
+    most = MOST_ORIGINS if config.distribution == "quantiles" else MOST_DRAWN
+    count = sum(max(len(one) - first - config.horizon + 1, 0) for one, first in zip(panel.series, seen, strict=True))
+    return max(1, -(-count // most))
 
 
 def encode_part(part: Part, facts: Facts, config: ForecastingConfig) -> Histories:
@@ -158,7 +159,7 @@ def encode_part(part: Part, facts: Facts, config: ForecastingConfig) -> Historie
         Ready to be cut into windows.
     """
     series = part.panel.series
-    values = [facts.transformed(one.values) for one in series]
+    values = [facts.values_of(one) for one in series]
     beside = [facts.beside(one, ahead=config.horizon) for one in series]
     names, first = [one.name for one in series], [one.first for one in series]
     seen = part.seen if part.seen is not None else [len(one) for one in series]
@@ -222,7 +223,7 @@ def _histories(
     config: ForecastingConfig,
 ) -> Histories:
     context, half_life = config.context, half_life_of(facts, config)
-    scales = [running_scales(one, half_life)[:2] if context is None else window_scales(one, context) for one in values]
+    scales = [running_scales(one, half_life) if context is None else window_scales(one, context) for one in values]
     return Histories(
         np.array(names),
         Ragged.join(values, like=np.empty(0)),
@@ -267,7 +268,7 @@ def new_steps(
         new = max(series.end - ends[index], 0)
         skipped = max(series.first - ends[index], 0)
         known_from = max(ends[index] - series.first, 0)
-        values[index] = np.concatenate([np.full(skipped, np.nan), facts.transformed(series.values[known_from:])])
+        values[index] = np.concatenate([np.full(skipped, np.nan), facts.values_of(series)[known_from:]])
         rows = np.full((new + config.horizon, len(facts.features)), np.nan, dtype=np.float32)
         told = facts.beside(series, ahead=config.horizon)[known_from:]
         rows[skipped : skipped + len(told)] = told

@@ -86,6 +86,7 @@ class Facts:
         columns: Beside the values: those known ahead, then those known up to the present.
         notes: What a person should know.
         recent: How many last values are regressed on.
+        counts: Whether values are counts.
     """
 
     frequency: Frequency
@@ -94,6 +95,7 @@ class Facts:
     columns: tuple[BesideColumn, ...]
     notes: tuple[str, ...]
     recent: int
+    counts: bool
 
     @property
     def season(self) -> int:
@@ -119,8 +121,32 @@ class Facts:
         words = f"seasons: {', '.join(map(str, seasons))} steps" if seasons else "no season is known"
         recent = recent_steps(sum(len(one) for one in panel.series), config.context)
         return cls(
-            panel.frequency, seasons, config.transform == "log", tuple(_columns(panel)), (*panel.notes, words), recent
+            panel.frequency,
+            seasons,
+            log=config.transform == "log",
+            columns=tuple(_columns(panel)),
+            notes=(*panel.notes, words),
+            recent=recent,
+            counts=config.distribution == "negative-binomial",
         )
+
+    def values_of(self, series: TimeSeries) -> np.ndarray:
+        """Return the values of a series, transformed.
+
+        Raises:
+            DataError: If one is no count, where counts are forecast.
+        """
+        self.check(series.values, where=f"{series.place}: series {series.name!r}")
+        return self.transformed(series.values)
+
+    def check(self, values: np.ndarray, *, where: str) -> None:
+        """Refuse values that are no counts by a DataError, where counts are forecast."""
+        wrong = np.flatnonzero((values < 0) | (values % 1 > 0))
+        if self.counts and len(wrong):
+            raise DataError(
+                f"{where} has {values[wrong[0]]:g} as its value {wrong[0] + 1:,}, which is no count; expected whole "
+                "numbers from 0 on, or a model of another --distribution."
+            )
 
     def transformed(self, values: np.ndarray) -> np.ndarray:
         """Turn values into what is forecast; a value that has no logarithm is missing."""

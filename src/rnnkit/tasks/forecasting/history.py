@@ -13,7 +13,7 @@ import numpy as np
 from rnnkit.data.ragged import Ragged, load_array
 from rnnkit.errors import DataError
 
-QUICK_ORIGINS = 2000
+QUICK_ORIGINS, QUICK_DRAWN = 2000, 200
 SHOWN_NAMES = 5
 ARRAYS = ("names", "level", "spread", "first", "origins", "starts")
 
@@ -213,6 +213,6 @@ def completed(told: np.ndarray, known: np.ndarray) -> np.ndarray:
     return laid
 
 
-def some_origins(data: Histories) -> np.ndarray:
-    """Return at most QUICK_ORIGINS origins, spread evenly, (origins, 2)."""
-    return data.origins[:: max(1, -(-len(data.origins) // QUICK_ORIGINS))]
+def some_origins(data: Histories, *, most: int = QUICK_ORIGINS) -> np.ndarray:
+    """Return at most so many origins, spread evenly, (origins, 2)."""
+    return data.origins[:: max(1, -(-len(data.origins) // most))]

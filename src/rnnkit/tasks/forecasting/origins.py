@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rnnkit.tasks.forecasting.heads import LEVELS
 from rnnkit.tasks.forecasting.history import Histories, scale_at
-from rnnkit.tasks.forecasting.network import LEVELS, ForecastNetwork
+from rnnkit.tasks.forecasting.network import ForecastNetwork
+from rnnkit.tasks.forecasting.paths import Memory, draw_quantiles, sums_at
 from rnnkit.tasks.forecasting.windows import Views
 
 SERIES_AT_ONCE = 64
@@ -44,9 +47,13 @@ def forecast_origins(network: ForecastNetwork, views: Views, histories: Historie
     """
     was_training = network.training
     network.eval()
-    found = np.zeros((len(origins), views.lags.horizon, len(LEVELS)))
+    found = np.zeros((len(origins), views.horizon, len(LEVELS)))
     states = _carried if views.context is None else _windowed
     with torch.inference_mode():
+        if network.head.sampled:
+            found = _drawn(network, views, histories, origins)
+            network.train(was_training)
+            return found
         for places, hidden in states(network, views, histories, origins):
             for first in range(0, len(places), ORIGINS_AT_ONCE):
                 some = places[first : first + ORIGINS_AT_ONCE]
@@ -78,6 +85,41 @@ def _carried(
             if inside.any():
                 chosen = torch.from_numpy(rows[inside]), torch.from_numpy(seen[inside] - 1 - start)
                 yield places[inside], outputs[chosen]
+
+
+def _drawn(network: ForecastNetwork, views: Views, histories: Histories, origins: np.ndarray) -> np.ndarray:
+    """Read each history once, and draw from every origin on the way."""
+    memory = [torch.zeros(0)]
+    for places, *parts in _stopped(network, views, histories, origins):
+        if len(memory) != len(parts):
+            memory = [part.new_zeros(len(origins), *part.shape[1:]) for part in parts]
+        for laid, part in zip(memory, parts, strict=True):
+            laid[torch.from_numpy(places)] = part
+    then = Memory(memory[0], tuple(memory[1:]), sums_at(histories, origins, views.half_life))
+    return draw_quantiles(network, views, histories, origins, then)
+
+
+def _stopped(
+    network: ForecastNetwork, views: Views, histories: Histories, origins: np.ndarray
+) -> Iterator[tuple[Any, ...]]:
+    """Read each history once, stop at its origins, and give what the network says and remembers there."""
+    wanted = np.unique(origins[:, 0])
+    for first in range(0, len(wanted), SERIES_AT_ONCE):
+        series = wanted[first : first + SERIES_AT_ONCE]
+        places = np.flatnonzero(np.isin(origins[:, 0], series))
+        rows = np.searchsorted(series, origins[places, 0])
+        stops = np.unique(origins[places, 1])
+        lengths, begun, state, outputs = histories.values.lengths[series], 0, None, torch.zeros(0)
+        for stop in stops.tolist():
+            for start in range(begun, stop, STEPS_AT_ONCE):
+                time = np.minimum(stop - start, STEPS_AT_ONCE)
+                starts = np.minimum(start, lengths - 1)  # a series that is over reads on in vain
+                inputs = views.inputs(histories, series, starts, np.minimum(lengths - starts, time))
+                outputs, state = network(inputs.to(network.device), state=state)
+            assert state is not None
+            begun, here = stop, origins[places, 1] == stop
+            chosen = torch.from_numpy(rows[here])
+            yield places[here], outputs[chosen, -1], *(part[chosen] for part in state)
 
 
 def _windowed(

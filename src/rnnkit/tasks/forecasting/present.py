@@ -15,7 +15,8 @@ from rnnkit.kernels import State
 from rnnkit.tasks.forecasting.history import Histories
 from rnnkit.tasks.forecasting.network import ForecastNetwork
 from rnnkit.tasks.forecasting.origins import SERIES_AT_ONCE, STEPS_AT_ONCE, forecast_origins, say_quantiles
-from rnnkit.tasks.forecasting.scaling import RunningScale, running_scales, window_scales
+from rnnkit.tasks.forecasting.paths import Memory, draw_quantiles
+from rnnkit.tasks.forecasting.scaling import RunningScale, running_sums, window_scales
 from rnnkit.tasks.forecasting.windows import Views
 
 
@@ -36,21 +37,22 @@ class Present:
     hidden: Tensor
 
     @classmethod
-    def read(cls, network: ForecastNetwork, views: Views, histories: Histories, *, half_life: float) -> Self:
+    def read(cls, network: ForecastNetwork, views: Views, histories: Histories) -> Self:
         """Read whole histories.
 
         Args:
             network: Trained.
             views: How windows become features.
             histories: The series.
-            half_life: Of their running scales, in steps.
 
         Returns:
             The present.
         """
         count = len(histories)
-        sums = [running_scales(histories.values[index], half_life)[2] for index in range(count)]
-        scale = replace(RunningScale.begin(half_life), sums=np.stack(sums, axis=1))
+        scale = RunningScale.begin(views.half_life, (count,))
+        for index in range(count):
+            if len(histories.values[index]):
+                scale.sums[:, index] = running_sums(histories.values[index], views.half_life)[:, -1]
         hidden = torch.zeros(count, network.stack.output_size)
         now = cls(histories, scale, network.stack.initial_state(count), hidden)
         now = now if views.context is not None else now._carried(network, views, histories.values.lengths)
@@ -130,7 +132,7 @@ class Present:
 
     def trimmed(self, views: Views) -> Self:
         """Forget the steps that no forecast looks back on."""
-        tail, most = self.tail, look_back_steps(views)
+        tail, most = self.tail, views.look_back
         cut = np.maximum(tail.values.lengths - most, 0)
         if not cut.any():
             return self
@@ -148,13 +150,13 @@ class Present:
         if views.context is not None:
             return forecast_origins(network, views, self.tail, origins)
         network.eval()
+        rows = torch.from_numpy(series)
         with torch.inference_mode():
-            return say_quantiles(network, views, self.tail, origins, self.hidden[torch.from_numpy(series)])
-
-
-def look_back_steps(views: Views) -> int:
-    """Return how many last steps forecasts look back on, and the features of a new step do."""
-    return views.context if views.context is not None else max(views.lags.longest + 1, views.recent)
+            if not network.head.sampled:
+                return say_quantiles(network, views, self.tail, origins, self.hidden[rows])
+            scale = RunningScale(self.scale.sums[:, series], self.scale.decay)
+            memory = Memory(self.hidden[rows], tuple(part[rows] for part in self.state), scale)
+            return draw_quantiles(network, views, self.tail, origins, memory)
 
 
 def _read(

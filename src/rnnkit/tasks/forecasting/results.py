@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnkit.data.stamps import Frequency
-from rnnkit.tasks.forecasting.network import LEVELS, MEDIAN
+from rnnkit.tasks.forecasting.heads import LEVELS, MEDIAN
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -47,7 +47,7 @@ class RunningScale:
         return spread_of(self.sums[0], self.sums[2], self.level)
 
 
-def running_scales(values: np.ndarray, half_life: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def running_scales(values: np.ndarray, half_life: float) -> tuple[np.ndarray, np.ndarray]:
     """Return level and spread of a series after each of its steps.
 
     Args:
@@ -55,24 +55,28 @@ def running_scales(values: np.ndarray, half_life: float) -> tuple[np.ndarray, np
         half_life: After so many steps a value counts half.
 
     Returns:
-        (time,) each, float64, equal to what `RunningScale` says step by step; and its sums after the last, (3,).
+        (time,) each, float64, equal to what `RunningScale` says step by step.
     """
+    scale = replace(RunningScale.begin(half_life), sums=running_sums(values, half_life))
+    return scale.level, scale.spread
+
+
+def running_sums(values: np.ndarray, half_life: float) -> np.ndarray:
+    """Return the sums of a `RunningScale` after each step of a series, (3, time)."""
     from scipy.signal import lfilter  # slow to import
 
-    scale = RunningScale.begin(half_life)
+    decay = RunningScale.begin(half_life).decay
     seen = ~np.isnan(values)
     known = np.where(seen, values, 0.0)
     if not len(values):
-        return known, known, scale.sums
+        return np.zeros((3, 0))
 
     def summed(parts: np.ndarray) -> np.ndarray:
-        return np.asarray(lfilter([1.0], [1.0, -scale.decay], parts))
+        return np.asarray(lfilter([1.0], [1.0, -decay], parts))
 
     weights, totals = summed(np.stack([seen, known]))
     level = totals / np.maximum(weights, np.finfo(np.float64).tiny)
-    distances = summed(np.where(seen, np.abs(known - level), 0.0))
-    sums = np.array([weights[-1], totals[-1], distances[-1]])
-    return level, spread_of(weights, distances, level), sums
+    return np.stack([weights, totals, summed(np.where(seen, np.abs(known - level), 0.0))])
 
 
 def window_scales(values: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:

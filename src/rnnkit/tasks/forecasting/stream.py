@@ -15,9 +15,9 @@ from torch import Tensor
 from rnnkit.data.ragged import Ragged
 from rnnkit.errors import DataError, StreamError
 from rnnkit.streaming import Stream, pack_state, unpack_state
+from rnnkit.tasks.forecasting.heads import LEVELS, MEDIAN
 from rnnkit.tasks.forecasting.history import completed
-from rnnkit.tasks.forecasting.network import LEVELS, MEDIAN
-from rnnkit.tasks.forecasting.present import Present, look_back_steps
+from rnnkit.tasks.forecasting.present import Present
 from rnnkit.tasks.forecasting.results import TickEvent, make_forecast, stamp_words
 from rnnkit.tasks.forecasting.scaling import RunningScale
 
@@ -75,6 +75,7 @@ class ForecastStream(Stream):
         if self._finished:
             raise StreamError("push after finish: reset() begins anew")
         values = as_values(chunk)
+        self.model.facts.check(values, where=self.series or "the series")
         horizon = self.model.config.horizon
         told = np.full((len(values) + horizon, len(self.model.facts.features)), np.nan, dtype=np.float32)
         if beside is not None:
@@ -156,7 +157,7 @@ class ForecastStream(Stream):
         self._expected = laid["expected"].copy() if expects else None
 
     def _tensors(self) -> dict[str, Tensor]:
-        tail, most = self._now.tail, look_back_steps(self.model.views)
+        tail, most = self._now.tail, self.model.views.look_back
         count = int(tail.values.lengths[0])
         steps, missing = np.zeros((3, most)), np.zeros((1, most))
         steps[:, :count] = np.nan_to_num(tail.values.values), tail.level, tail.spread

@@ -32,8 +32,9 @@ from rnnkit.tasks.forecasting.examples import (
     unknown_series,
 )
 from rnnkit.tasks.forecasting.facts import Facts
-from rnnkit.tasks.forecasting.history import Histories, Lags, some_origins, targets
-from rnnkit.tasks.forecasting.network import ForecastNetwork, QuantileHead, fit_stretch, pinball_loss
+from rnnkit.tasks.forecasting.heads import HEADS, fit_stretch
+from rnnkit.tasks.forecasting.history import QUICK_DRAWN, QUICK_ORIGINS, Histories, Lags, some_origins, targets
+from rnnkit.tasks.forecasting.network import ForecastNetwork
 from rnnkit.tasks.forecasting.origins import forecast_origins
 from rnnkit.tasks.forecasting.present import Present
 from rnnkit.tasks.forecasting.regression import Regression, fit_regression
@@ -46,7 +47,6 @@ from rnnkit.tasks.forecasting.windows import Views
 from rnnkit.tasks.saved import reading
 
 MOST_STEPS = 65_536  # padded steps of a training batch
-MOST_TARGET = 100.0  # in units of the spread; of what lies further away, training learns no more
 SHOWN_STEPS = 8
 QUICK_METHODS = ("naive", "seasonal naive")
 
@@ -81,13 +81,23 @@ class Forecasting(Task):
     def __init__(self, config: ForecastingConfig, facts: Facts, memory: Histories) -> None:
         self.config, self.facts, self.memory = config, facts, memory
         self._present: Present | None = None
-        lags = Lags(facts.seasons, config.horizon)
-        self.views = Views(facts.frequency, lags, facts.features, facts.ahead, config.context, facts.recent)
-        head = QuantileHead(
+        head_class = HEADS[config.distribution]
+        lags = Lags(facts.seasons, 1 if head_class.sampled else config.horizon)
+        self.views = Views(
+            facts.frequency,
+            lags,
+            facts.features,
+            facts.ahead,
+            config.context,
+            recent=facts.recent,
+            horizon=config.horizon,
+            half_life=half_life_of(facts, config),
+        )
+        head = head_class(
             config.projection_size or config.hidden_size,
             self.views.known_size,
             lags=lags.behind.shape[1],
-            regression=Regression(self.views.regressed_size, self.views.known_size, horizon=config.horizon),
+            regression=Regression(self.views.regressed_size, self.views.known_size, horizon=lags.horizon),
             hidden_size=config.hidden_size,
             dropout=config.dropout,
         )
@@ -147,14 +157,13 @@ class Forecasting(Task):
         )
 
     def loss(self, batch: WindowBatch, carry: State | None = None, *, label_smoothing: float = 0.0) -> Loss:
-        """Compute the quantile loss of all steps ahead, in units of each series' spread."""
+        """Compute the quantile loss of all steps ahead, or the negative log-likelihood of the next one."""
         del carry, label_smoothing
         device = self.network.device
         outputs, _ = self.network(batch.inputs.to(device), batch.lengths.to(device))
         ahead = batch.ahead.to(device)
-        quantiles = self.network.head(outputs[batch.rows, batch.places], ahead)
-        losses, seen = pinball_loss(quantiles, ahead.targets.clamp(-MOST_TARGET, MOST_TARGET))
-        return Loss((ahead.weights[:, None] * losses).sum(), int(seen.sum()))
+        losses, seen = self.network.head.loss(outputs[batch.rows, batch.places], ahead)
+        return Loss(losses.sum(), int(seen.sum()))
 
     def depths(self) -> list[nn.Module]:
         """The layers, then the head."""
@@ -167,8 +176,9 @@ class Forecasting(Task):
         return self.facts.restored(forecast_origins(self.network, self.views, data, origins))
 
     def quick_score(self, data: Histories) -> float:
-        """Measure the scaled quantile loss from at most QUICK_ORIGINS origins."""
-        return self._measure(data, some_origins(data))[self.objective]
+        """Measure the scaled quantile loss from some of the origins."""
+        origins = some_origins(data, most=QUICK_DRAWN if self.network.head.sampled else QUICK_ORIGINS)
+        return self._measure(data, origins)[self.objective]
 
     def score(self, data: Histories) -> dict[str, float]:
         """Measure every metric over all origins."""
@@ -239,8 +249,7 @@ class Forecasting(Task):
         return self._present
 
     def _read(self, series: Histories) -> Present:
-        half_life = half_life_of(self.facts, self.config)
-        return Present.read(self.network, self.views, series, half_life=half_life)
+        return Present.read(self.network, self.views, series)
 
     def update(self, data: Any) -> list[str]:
         """Move on by new observations: what has been read is not read again.

@@ -11,7 +11,7 @@ from torch import Tensor
 from rnnkit.tasks.forecasting.history import Histories
 from rnnkit.tasks.forecasting.windows import Ahead, Views
 
-ORIGINS = 8  # drawn from each window
+ORIGINS, MANY_ORIGINS = 8, 64  # drawn from each window; many where only the next step is forecast
 LEAST_STEPS, MOST_STEPS = 128, 384  # of a window
 SEASONS = 2  # the longest one so many times makes a window
 UNUSED = 3  # the first part in so many of a window only brings the state into being
@@ -64,8 +64,9 @@ class TrainingWindows:
             for start in range(0, max(length - time // UNUSED, 1), time - time // UNUSED)
             if histories.starts[index] < length
         ]
+        count = _drawn(views)
         origins = int(np.maximum(histories.values.lengths - histories.starts, 0).sum())
-        series, starts = np.tile(np.array(rows, dtype=np.int64).T, -(-origins // (len(rows) * ORIGINS)))
+        series, starts = np.tile(np.array(rows, dtype=np.int64).T, -(-origins // (len(rows) * count)))
         return cls(histories, views, series, starts, time)
 
     @property
@@ -82,9 +83,10 @@ class TrainingWindows:
         # An origin has seen its window's first step at least, and leaves a step to be forecast.
         first = np.maximum(starts + np.where(starts > 0, lengths // UNUSED, 0) + 1, self.histories.starts[series])
         last = np.maximum(np.minimum(starts + lengths, self.histories.values.lengths[series] - 1), first)
-        shares = torch.rand(len(windows), ORIGINS).numpy()
+        count = _drawn(self.views)
+        shares = torch.rand(len(windows), count).numpy()
         origins = (first[:, None] + shares * (last - first + 1)[:, None]).astype(np.int64)
-        rows = np.repeat(np.arange(len(windows)), ORIGINS)
+        rows = np.repeat(np.arange(len(windows)), count)
         return self.read(series, starts, lengths, rows=rows, origins=origins.reshape(-1))
 
     def read(
@@ -100,3 +102,8 @@ class TrainingWindows:
         places = origins - 1 - starts[rows]
         parts = [torch.from_numpy(part) for part in (lengths, rows, places)]
         return WindowBatch(inputs, parts[0], parts[1], parts[2], ahead)
+
+
+def _drawn(views: Views) -> int:
+    """Return how many origins are drawn from a window."""
+    return ORIGINS if views.lags.horizon > 1 else MANY_ORIGINS

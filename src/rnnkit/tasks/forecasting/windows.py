@@ -27,6 +27,7 @@ class Ahead:
             before it, NaN where these are missing too.
         beside: (origins, 2 x columns) float32 what is known beside the last one.
         targets: (origins, horizon) float32 likewise.
+        scale: (origins, 2) float32 level and spread.
         weights: (origins,) float32 of errors in units of the scale: how it compares with the series' usual one.
     """
 
@@ -35,6 +36,7 @@ class Ahead:
     recent: Tensor
     beside: Tensor
     targets: Tensor
+    scale: Tensor
     weights: Tensor
 
     def to(self, device: torch.device) -> Ahead:
@@ -53,6 +55,8 @@ class Views:
         ahead: How many of these are known ahead too; they come first.
         context: How many steps before an origin the network reads, if not all; their scale is then that of the last.
         recent: How many last values are regressed on.
+        horizon: Steps of a forecast; `lags` may be of the next one alone, where it is drawn step by step.
+        half_life: A value counts half in the running scales after so many steps.
     """
 
     frequency: Frequency
@@ -61,6 +65,13 @@ class Views:
     ahead: int
     context: int | None
     recent: int
+    horizon: int
+    half_life: float
+
+    @property
+    def look_back(self) -> int:
+        """How many last steps forecasts look back on, and the features of a new step do."""
+        return self.context if self.context is not None else max(self.lags.longest + 1, self.recent)
 
     @property
     def input_size(self) -> int:
@@ -138,7 +149,15 @@ class Views:
             self._beside(histories, series, places, columns=self.ahead),
         ]
         weights = np.clip(spread / histories.usual_spread[series], LEAST_WEIGHT, 1 / LEAST_WEIGHT)
-        parts = (np.concatenate(known, axis=-1), lagged, recent, beside, came, weights)
+        parts = (
+            np.concatenate(known, axis=-1),
+            lagged,
+            recent,
+            beside,
+            came,
+            np.stack([level, spread], axis=1),
+            weights,
+        )
         return Ahead(*(torch.from_numpy(part.astype(np.float32)) for part in parts))
 
     def _beside(self, histories: Histories, series: np.ndarray, places: np.ndarray, *, columns: int) -> np.ndarray:
