@@ -70,7 +70,9 @@ def test_no_forecast_sees_the_future(context: int | None, forecaster: Callable[.
     assert np.array_equal(found[0], found[1])
 
 
-@pytest.mark.parametrize("options", [{}, {"context": 30}, {"layer": "lstm", "num_layers": 1}, WEATHER])
+@pytest.mark.parametrize(
+    "options", [{}, {"context": 30}, {"members": 2, "layer": "lstm"}, {"layer": "lstm", "num_layers": 1}, WEATHER]
+)
 def test_updates_equal_reading_the_history_anew(options: dict[str, Any], forecaster: Callable[..., Forecasting]):
     model = forecaster(**options)
     whole = model.memory
@@ -259,13 +261,8 @@ def test_drawn_forecasts_are_the_same_from_any_side(drawing: Forecasting):
         values=Ragged(values, np.array([len(values)])),
         beside=Ragged.join([whole.beside[0]], like=whole.beside.values[:0]),
         first=whole.first[:1],
-        **dict(
-            zip(
-                ("level", "spread"),
-                running_scales(np.append(whole.values[0], 3.0), drawing.views.half_life),
-                strict=True,
-            )
-        ),
+        level=level,
+        spread=spread,
     )
     offline = drawing.quantiles(longer, np.array([[0, lengths[0] + 1]]))[0]
     assert np.allclose(live.median, offline[:, 5], rtol=1e-4, atol=1e-4)
@@ -302,6 +299,7 @@ def test_counts_are_forecast_from_0_on_and_others_refused(tmp_path: Path):
     ("options", "message"),
     [
         ({"distribution": "student-t", "context": 20}, "reads on from what it draws"),
+        ({"distribution": "student-t", "members": 2}, "quantiles are averaged"),
         ({"distribution": "negative-binomial", "transform": "log"}, "forecasts counts"),
     ],
 )

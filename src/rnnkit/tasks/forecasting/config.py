@@ -52,6 +52,8 @@ class ForecastingConfig(StackOptions):
     test_from: str | None = None
     """Neither train nor validate on the steps from this time stamp (or number) on: they are for `evaluate --test-from`.
     """
+    members: int = 1
+    """Networks that learn side by side from different first weights, and forecast the mean of their quantiles."""
     layer: str = "gru"
     num_layers: int = 2
     hidden_size: int = 64
@@ -61,12 +63,16 @@ class ForecastingConfig(StackOptions):
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         self.check_stack()
-        refuse_outside(self, ("horizon", "context"), least=1)
+        refuse_outside(self, ("horizon", "context", "members"), least=1)
         refuse_outside(self, ("half_life",), least=1)
         if self.distribution != "quantiles" and self.context is not None:
             raise ConfigError(
                 f"context is {self.context} and distribution {self.distribution}, which reads on from what it draws; "
                 "expected distribution quantiles, or no context"
+            )
+        if self.distribution != "quantiles" and self.members > 1:
+            raise ConfigError(
+                f"members is {self.members}, whose quantiles are averaged; expected distribution quantiles"
             )
         if self.distribution == "negative-binomial" and self.transform == "log":
             raise ConfigError("transform is log, but a negative-binomial model forecasts counts; expected none")

@@ -65,6 +65,15 @@ class Head(nn.Module):
             self.output.bias[: len(first)] = torch.tensor(first)
             self.output.bias[-1] = TRUST
 
+    @property
+    def regressions(self) -> list[Regression]:
+        """The one there is."""
+        return [self.regression]
+
+    def stretch_by(self, factors: Tensor) -> None:
+        """Stretch each quantile's distance from the median, (levels,)."""
+        self.stretch.copy_(factors)
+
     def first_scores(self) -> list[float]:
         """Return the scores that training begins with."""
         raise NotImplementedError

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 from torch import Tensor
 
 from rnnkit.data.ragged import Ragged
 from rnnkit.kernels import State
-from rnnkit.tasks.forecasting.heads import LEVELS, MEDIAN
+from rnnkit.tasks.forecasting.heads import LEVELS, MEDIAN, Head
 from rnnkit.tasks.forecasting.history import Histories
 from rnnkit.tasks.forecasting.network import ForecastNetwork
 from rnnkit.tasks.forecasting.scaling import RunningScale, running_sums
@@ -58,13 +58,14 @@ def draw_quantiles(
         (origins, horizon, levels) float64, transformed as the values are.
     """
     found = np.zeros((len(origins), views.horizon, len(LEVELS)))
+    stretch = cast(Head, network.head).stretch.double().cpu().numpy()
     step = max(ROWS_AT_ONCE // PATHS, 1)
     for first in range(0, len(origins), step):
         some = slice(first, first + step)
         drawn = _draw(network, views, _copies(histories, views, origins[some]), memory.repeated(some, PATHS))
         quantiles = np.moveaxis(np.quantile(drawn.reshape(-1, PATHS, views.horizon), LEVELS, axis=1), 0, -1)
         median = quantiles[..., MEDIAN : MEDIAN + 1]
-        found[some] = median + network.head.stretch.double().cpu().numpy() * (quantiles - median)
+        found[some] = median + stretch * (quantiles - median)
     below, above = found[..., : MEDIAN + 1], found[..., MEDIAN:]
     below[:] = np.minimum.accumulate(below[..., ::-1], axis=-1)[..., ::-1]
     above[:] = np.maximum.accumulate(above, axis=-1)
@@ -74,14 +75,14 @@ def draw_quantiles(
 def _draw(network: ForecastNetwork, views: Views, copies: Histories, memory: Memory) -> np.ndarray:
     """Draw a future of every row, (rows, horizon), writing it into the copies as it comes."""
     rows = np.arange(len(copies))
-    shares = _shares(views.horizon)
+    shares, head = _shares(views.horizon), cast(Head, network.head)
     hidden, state, scale = memory.hidden.to(network.device), memory.state, memory.scale
     state = tuple(part.to(network.device) for part in state)
     drawn = np.zeros((len(rows), views.horizon))
     for step in range(views.horizon):
         seen = np.full(len(rows), views.look_back + step)
         ahead = views.ahead_of(copies, rows, seen).to(network.device)
-        drawn[:, step] = network.head.draw(hidden, ahead, np.tile(shares[step], len(rows) // PATHS))
+        drawn[:, step] = head.draw(hidden, ahead, np.tile(shares[step], len(rows) // PATHS))
         scale = scale.after(drawn[:, step])
         places = copies.offsets + seen
         copies.values.values[places] = drawn[:, step]

@@ -32,9 +32,9 @@ from rnnkit.tasks.forecasting.examples import (
     unknown_series,
 )
 from rnnkit.tasks.forecasting.facts import Facts
-from rnnkit.tasks.forecasting.heads import HEADS, fit_stretch
+from rnnkit.tasks.forecasting.heads import HEADS, LEVELS, Head, fit_stretch
 from rnnkit.tasks.forecasting.history import QUICK_DRAWN, QUICK_ORIGINS, Histories, Lags, some_origins, targets
-from rnnkit.tasks.forecasting.network import ForecastNetwork
+from rnnkit.tasks.forecasting.network import ForecastNetwork, ensemble_of
 from rnnkit.tasks.forecasting.origins import forecast_origins
 from rnnkit.tasks.forecasting.present import Present
 from rnnkit.tasks.forecasting.regression import Regression, fit_regression
@@ -93,15 +93,19 @@ class Forecasting(Task):
             horizon=config.horizon,
             half_life=half_life_of(facts, config),
         )
+        networks = [self._draw_network(head_class, lags) for _ in range(config.members)]
+        self.network = networks[0] if len(networks) == 1 else ensemble_of(networks)
+
+    def _draw_network(self, head_class: type[Head], lags: Lags) -> ForecastNetwork:
         head = head_class(
-            config.projection_size or config.hidden_size,
+            self.config.projection_size or self.config.hidden_size,
             self.views.known_size,
             lags=lags.behind.shape[1],
             regression=Regression(self.views.regressed_size, self.views.known_size, horizon=lags.horizon),
-            hidden_size=config.hidden_size,
-            dropout=config.dropout,
+            hidden_size=self.config.hidden_size,
+            dropout=self.config.dropout,
         )
-        self.network = ForecastNetwork(config.make_stack(self.views.input_size), head)
+        return ForecastNetwork(self.config.make_stack(self.views.input_size), head)
 
     # Data
 
@@ -121,7 +125,8 @@ class Forecasting(Task):
         facts = Facts.learn(examples.panel, config) if start is None else start.facts
         task = cls(config, facts, encode_part(examples, facts, config))
         if start is None:
-            fit_regression(task.network.head.regression, task.views, task.memory)
+            for regression in task.network.head.regressions:
+                fit_regression(regression, task.views, task.memory)
         else:
             task.network.load_state_dict(start.network.state_dict())
         return task
@@ -199,11 +204,11 @@ class Forecasting(Task):
 
     def calibrate(self, data: Histories) -> bool:
         """Stretch the quantiles until they hold their shares, and remember the series up to the present."""
-        origins, stretch = some_origins(data), self.network.head.stretch
-        stretch.fill_(1.0)  # an interrupted run has been calibrated when it goes on
+        origins, head = some_origins(data), self.network.head
+        head.stretch_by(torch.ones(len(LEVELS)))  # an interrupted run has been calibrated when it goes on
         quantiles = forecast_origins(self.network, self.views, data, origins)
         came = targets(data, *origins.T, horizon=self.config.horizon)
-        stretch.copy_(torch.from_numpy(fit_stretch(quantiles, came)))
+        head.stretch_by(torch.from_numpy(fit_stretch(quantiles, came)))
         self.memory = data
         self._present = None
         return True
