@@ -314,3 +314,22 @@ def test_a_likelihood_learns_the_spread_of_what_is_drawn(tmp_path: Path):
     result = rnnkit.train("forecast", write(tmp_path / "a.csv", {"y": values}), run=tmp_path / "run", **options)
     low, high = (result.model.predict()[0].quantiles[level] for level in ("0.1", "0.9"))
     assert np.allclose(np.array(high) - low, 2 * 1.533, rtol=0.25)
+
+
+def test_what_is_known_ahead_comes_with_rows_without_values(
+    forecaster: Callable[..., Forecasting], caplog: pytest.LogCaptureFixture
+):
+    model = forecaster(**WEATHER)
+    (before,) = model.predict()
+    assert "column 'precipitation' is not known for all steps ahead" in caplog.text
+    caplog.clear()
+    days = [str(day) for day in np.arange("2016-01-01", 4, dtype="datetime64[D]")]
+    none = [None] * 4
+    told = {"date": days, "temp_max": none, "wind": none, "weather": none}
+    model.update({**told, "precipitation": [0.0, 50.0, 50.0, 0.0]})
+    (after,) = model.predict()
+    assert not caplog.text
+    assert after.times == before.times == tuple(days)
+    assert after.median != before.median
+    model.update({**told, "temp_max": [5.0, None, None, None], "precipitation": [0.0, 50.0, 50.0, 0.0]})
+    assert model.predict()[0].times[0] == days[1]

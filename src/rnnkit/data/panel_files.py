@@ -128,10 +128,12 @@ def read_panel_file(path: Path, columns: PanelColumns, *, frequency: Frequency |
     frame = _parquet(path) if path.suffix in (".parquet", ".pq") else _csv(path, columns)
     if columns.layout == "rows" or (columns.layout == "auto" and _has_series_in_rows(frame, columns)):
         return _read_rows(frame)
-    return _read_steps(frame, columns, frequency)
+    return _read_steps(frame, columns, frequency, ticks=False)
 
 
-def read_panel_frame(table: Any, columns: PanelColumns, *, frequency: Frequency | None = None) -> Panel:
+def read_panel_frame(
+    table: Any, columns: PanelColumns, *, frequency: Frequency | None = None, ticks: bool = False
+) -> Panel:
     """Read the series of a pandas or polars frame, or of a mapping of columns, a step a row; as `read_panel_file`."""
     import narwhals as nw
     import polars as pl
@@ -139,7 +141,8 @@ def read_panel_frame(table: Any, columns: PanelColumns, *, frequency: Frequency 
     frame = pl.DataFrame(table) if isinstance(table, Mapping) else nw.from_native(table, eager_only=True).to_polars()
     if not frame.height:
         raise DataError("the frame has no row; expected a step a row.")
-    return _read_steps(_Frame("the frame", frame.cast(pl.String), 1, True, ()), columns, frequency)
+    # Each row of ticks tells of a step that is over; else rows after the last value may tell what is ahead.
+    return _read_steps(_Frame("the frame", frame.cast(pl.String), 1, True, ()), columns, frequency, ticks=ticks)
 
 
 def _csv(path: Path, columns: PanelColumns) -> _Frame:
@@ -226,7 +229,7 @@ def _read_rows(frame: _Frame) -> Panel:
 # A step a row
 
 
-def _read_steps(frame: _Frame, columns: PanelColumns, known: Frequency | None) -> Panel:
+def _read_steps(frame: _Frame, columns: PanelColumns, known: Frequency | None, *, ticks: bool) -> Panel:
     time = _time_columns(frame, columns)
     key = _id_column(frame, columns, time)
     targets = _target_columns(frame, columns, taken=[*time, *([key] if key else [])])
@@ -249,8 +252,15 @@ def _read_steps(frame: _Frame, columns: PanelColumns, known: Frequency | None) -
         doubles += int(duplicated(numbers).sum())
         for target, column in values.items():
             label = " ".join(part for part in (name, target if len(targets) > 1 or not name else "") if part)
+            valued = numbers[~np.isnan(column[rows])]
+            if known is None and not len(valued):
+                raise DataError(f"{frame.place(int(rows[0]))}: series {label!r} has no value; expected at least one.")
+            # Steps before the first value are none; those after the last one are ahead, if something is known of them.
+            first = int((valued if known is None else numbers).min())
+            whole = known is not None and (ticks or not columns.future)
+            end = int((numbers if whole else valued).max(initial=first - 1)) + 1
             series.append(
-                _series(label, frame.place(int(rows[0])), column, numbers, rows=rows, beside=beside, trim=known is None)
+                _series(label, frame.place(int(rows[0])), column, numbers, rows=rows, beside=beside, span=(first, end))
             )
     said = ", ".join(targets)
     notes = [*frame.notes, *notes, f"{frame.path}: {said} {frequency.words}, {len(series):,} series"]
@@ -279,13 +289,10 @@ def _series(
     *,
     rows: np.ndarray,
     beside: Sequence[dict[str, Column]],
-    trim: bool,
+    span: tuple[int, int],
 ) -> TimeSeries:
-    """Lay the rows of one series out on the grid; `trim` cuts the steps before its first and after its last value."""
-    present = numbers[~np.isnan(target[rows])] if trim else numbers
-    if not len(present):
-        raise DataError(f"{place}: series {name!r} has no value; expected at least one.")
-    first, end = int(present.min()), int(present.max()) + 1
+    """Lay the rows of one series out on the grid, from the first step of a span to its end."""
+    first, end = span
     last = max(end, int(numbers.max()) + 1)
     inside = numbers >= first
     past, future, static = beside

@@ -265,13 +265,14 @@ def new_steps(
             raise DataError(f"{one.place}: series {one.name!r} was not among the training series; train again with it.")
         index = known[one.name]
         series = _after_known(one, tail, index, facts) if facts.frequency.unit == "step" else one
-        new = max(series.end - ends[index], 0)
-        skipped = max(series.first - ends[index], 0)
+        new = max(series.end - ends[index], 0) if len(series) else 0
+        gap = max(series.first - ends[index], 0)
+        skipped = gap if len(series) else 0  # a series without values tells what is ahead
         known_from = max(ends[index] - series.first, 0)
         values[index] = np.concatenate([np.full(skipped, np.nan), facts.values_of(series)[known_from:]])
         rows = np.full((new + config.horizon, len(facts.features)), np.nan, dtype=np.float32)
         told = facts.beside(series, ahead=config.horizon)[known_from:]
-        rows[skipped : skipped + len(told)] = told
+        rows[gap : gap + len(told)] = told[: max(len(rows) - gap, 0)]
         beside[index] = completed(rows, beside[index])
     return values, beside, [series.name for series in panel.series]
 

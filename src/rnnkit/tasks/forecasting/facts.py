@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,8 @@ LEAST_CORRELATION = 0.3  # of the changes a season apart
 STANDS_OUT = 0.02  # of a longer season's correlation, beside those of its neighbours
 AS_GOOD = 0.9  # of the best season's correlation: the shortest such season is taken
 MOST_CATEGORIES = 50
+
+_log = logging.getLogger("rnnkit.tasks")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class BesideColumn:
             return ((numbers - self.mean) / self.deviation).astype(np.float32)[:, None]
         known = np.array([one in self.categories for one in values], dtype=bool)
         hot = np.array([[cell == one for one in self.categories] for cell in values], dtype=np.float32)
-        return np.where(known[:, None], hot.reshape(len(known), -1), np.float32("nan"))
+        return np.where(known[:, None], hot.reshape(len(known), len(self.categories)), np.float32("nan"))
 
     @classmethod
     def learn(cls, name: str, kind: Any, columns: Sequence[Column], *, place: str) -> Self:
@@ -158,6 +161,20 @@ class Facts:
     def restored(self, values: np.ndarray) -> np.ndarray:
         """Turn forecasts back into values."""
         return np.exp(values) if self.log else values
+
+    def warn_of_unknown(self, series: str, ahead: np.ndarray) -> None:
+        """Warn where a column that should be known ahead is not, in (steps ahead, features)."""
+        first = 0
+        for column in self.columns:
+            last = first + len(column.features)
+            if column.kind == "future" and np.isnan(ahead[:, first:last]).any():
+                _log.warning(
+                    "%s: column %r is not known for all steps ahead; the forecast does without it. A file that has "
+                    "these steps, their values left empty, tells it",
+                    series,
+                    column.name,
+                )
+            first = last
 
     def beside(self, series: TimeSeries, *, ahead: int) -> np.ndarray:
         """Return (steps + ahead, features) float32 of a series, NaN where something is missing.

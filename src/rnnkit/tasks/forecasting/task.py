@@ -317,7 +317,11 @@ class Forecasting(Task):
         return [found[place] for place in range(len(given))]
 
     def _from_now(self, now: Present, chosen: np.ndarray, horizon: int | None) -> list[Forecast]:
-        """Forecast some series from a present."""
+        """Forecast some series from a present, and warn where what should be known ahead is not."""
+        for index in chosen.tolist():
+            self.facts.warn_of_unknown(
+                str(now.tail.names[index]), now.tail.ahead[index][: horizon or self.config.horizon]
+            )
         quantiles = self.facts.restored(now.forecast(self.network, self.views, chosen))[:, :horizon]
         ends = (now.tail.first + now.tail.values.lengths)[chosen].tolist()
         return [

@@ -41,7 +41,7 @@ class Ticker:
             DataError: If a series is unknown, a cell is no number or a time on no step.
         """
         model = self.model
-        panel = read_panel_frame(row, model.config.columns, frequency=model.facts.frequency)
+        panel = read_panel_frame(row, model.config.columns, frequency=model.facts.frequency, ticks=True)
         events = []
         for series in panel.series:
             live = self._stream(series.name)

@@ -14,6 +14,7 @@ from rnnkit.tasks.forecasting.windows import Ahead, Views
 ORIGINS, MANY_ORIGINS = 8, 64  # drawn from each window; many where only the next step is forecast
 LEAST_STEPS, MOST_STEPS = 128, 384  # of a window
 SEASONS = 2  # the longest one so many times makes a window
+HIDDEN = 0.1  # share of the forecasts that do without what is known ahead, so that any can
 UNUSED = 3  # the first part in so many of a window only brings the state into being
 
 
@@ -99,6 +100,8 @@ class TrainingWindows:
             starts, series = np.maximum(origins - context, 0), series[rows]
             lengths, rows = origins - starts, np.arange(len(origins))
         inputs = self.views.inputs(self.histories, series, starts, lengths)
+        hidden = torch.rand(len(rows)) < HIDDEN
+        ahead.known[hidden, :, self.views.calendar_size :] = 0.0
         places = origins - 1 - starts[rows]
         parts = [torch.from_numpy(part) for part in (lengths, rows, places)]
         return WindowBatch(inputs, parts[0], parts[1], parts[2], ahead)
