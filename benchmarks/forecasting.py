@@ -19,6 +19,7 @@ import polars as pl
 
 import rnnkit
 from record import measure
+from rnnkit.baselines.forecasts import METHODS
 from rnnkit.checkpoint import load_baseline
 from rnnkit.tasks import Forecasting
 from rnnkit.tasks.forecasting.heads import MEDIAN
@@ -132,7 +133,7 @@ def by_step(model: Forecasting, data: Any, steps: Sequence[int]) -> dict[str, di
     """Measure errors of the median some steps ahead, those of the last value beside them."""
     origins = Origins(model, data, data.origins)
     medians = model.quantiles(data, data.origins)[..., MEDIAN]
-    last, actual = origins.by_method("naive"), origins.actual
+    last, actual = origins.by_method(METHODS["naive"]), origins.actual
     found = {}
     for step in steps:
         errors = {name: one[:, step - 1] - actual[:, step - 1] for name, one in (("model", medians), ("naive", last))}

@@ -29,6 +29,7 @@ from rnnkit.config import read_toml
 from rnnkit.errors import CheckpointError, ConfigError, DataError, RunError
 from rnnkit.tasks import LanguageModel
 from rnnkit.training import Callback, Trainer, launch, resume, train
+from rnnkit.training.config import TrainingConfig
 from rnnkit.training.launch import read_configs
 
 FAST: dict[str, Any] = {"hidden_size": 8, "embedding_size": 6, "bptt": 16, "batch_size": 4}
@@ -618,3 +619,12 @@ def test_a_hundred_times_the_text_takes_hardly_more_memory(separator: str, tmp_p
         command = [sys.executable, "-c", LARGE, str(text), str(tmp_path / "run"), separator]
         peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
     assert peaks[1] - peaks[0] < 200_000_000  # as one str the text alone is 280 MB, its tokens as int32 400 MB
+
+
+def test_passes_can_end_a_run_before_its_time_is_over(tiny_text: Path, tmp_path: Path):
+    timed = train("lm", tiny_text, run=tmp_path / "timed", minutes=5, max_epochs=1, **FAST)
+    counted = train("lm", tiny_text, run=tmp_path / "counted", epochs=1, **FAST)
+    assert timed.seconds < 100
+    assert timed.steps == counted.steps
+    with pytest.raises(ConfigError, match="max_epochs is 0"):
+        TrainingConfig(max_epochs=0)

@@ -21,6 +21,7 @@ MEANINGS = {
     "sql": "scaled quantile loss",
     "mase": "MASE",
     "smape": "sMAPE (%)",
+    "owa": "OWA, beside Naive 2",
     "wql": "weighted quantile loss (WQL)",
     "mae": "mean absolute error",
     "rmse": "root mean squared error",

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnkit.baselines.forecasts import METHODS, fill_forward
+from rnnkit.baselines.forecasts import METHODS, Method, fill_forward, naive2
 from rnnkit.errors import ConfigError
 from rnnkit.figures import ForecastPanel
-from rnnkit.metrics.forecasts import diebold_mariano, forecast_metrics, naive_scales
+from rnnkit.metrics.forecasts import diebold_mariano, forecast_metrics, naive_scales, overall_weighted_average
 from rnnkit.tasks.base import Comparison
 from rnnkit.tasks.forecasting.examples import step_number
 from rnnkit.tasks.forecasting.heads import LEVELS, MEDIAN
@@ -50,12 +50,12 @@ class Origins:
         """Measure quantiles, (origins, horizon, levels)."""
         return forecast_metrics(self.actual, quantiles, LEVELS, self.scales)
 
-    def by_method(self, name: str) -> np.ndarray:
+    def by_method(self, method: Method) -> np.ndarray:
         """Forecast without a network, (origins, horizon); a missing value is the one before it."""
         facts = self.model.facts
         filled = [fill_forward(facts.restored(self.data.values[index])) for index in range(len(self.data))]
         pasts = [filled[series][max(seen - BASELINE_STEPS, 0) : seen] for series, seen in self.origins.tolist()]
-        return METHODS[name](pasts, self.model.config.horizon, facts.season)
+        return method(pasts, self.model.config.horizon, facts.season)
 
     def measured_points(self, forecasts: np.ndarray) -> dict[str, float]:
         """Measure forecasts of single values, (origins, horizon), as quantiles that are all the same."""
@@ -70,13 +70,14 @@ class Origins:
         return np.divide(errors, seen.sum(1) * self.scales, out=np.full(len(errors), np.nan), where=usable)
 
 
-def compare(model: Forecasting, data: Histories, *, methods: tuple[str, ...]) -> Comparison:
+def compare(model: Forecasting, data: Histories, *, methods: tuple[str, ...], owa: bool = False) -> Comparison:
     """Measure a model and methods without a network from the same origins.
 
     Args:
         model: The model.
         data: The series and the origins.
         methods: Names of methods.
+        owa: Measure the overall weighted average too, which takes another method.
 
     Returns:
         The metrics; against each method the skill score (the share of its MASE that the model is spared), the
@@ -89,11 +90,15 @@ def compare(model: Forecasting, data: Histories, *, methods: tuple[str, ...]) ->
     baselines: dict[str, dict[str, float]] = {}
     against: dict[str, dict[str, float]] = {}
     for name in methods:
-        forecasts = origins.by_method(name)
+        forecasts = origins.by_method(METHODS[name])
         baselines[name] = origins.measured_points(forecasts)
         statistic, chance = _tested(model, data, own, origins.losses(forecasts))
         skill = 1 - metrics["mase"] / baselines[name]["mase"]
         against[name] = {"skill": skill, "diebold_mariano": statistic, "p": chance}
+    if owa:
+        of_naive2 = origins.measured_points(origins.by_method(naive2))
+        for one in (metrics, *baselines.values()):
+            one["owa"] = overall_weighted_average(one, of_naive2)
     return Comparison(metrics, baselines, against, (_verdict(baselines, against),))
 
 

@@ -194,7 +194,8 @@ class Forecasting(Task):
 
     def compare(self, baseline: int | None, data: Histories) -> Comparison:
         """Measure the model and the methods without a network; without a baseline, the quick ones of them."""
-        return compare(self, data, methods=QUICK_METHODS if baseline is None else tuple(METHODS))
+        quick = baseline is None
+        return compare(self, data, methods=QUICK_METHODS if quick else tuple(METHODS), owa=not quick)
 
     def draw(self, data: Histories, folder: Path, *, title: str) -> list[Path]:
         """Draw the worst forecasts, and what came."""
@@ -242,7 +243,7 @@ class Forecasting(Task):
         """Measure the seasonal naive forecast from the same origins."""
         del baseline
         origins = Origins(self, data, data.origins)
-        return origins.measured_points(origins.by_method(self.baseline_name))
+        return origins.measured_points(origins.by_method(METHODS[self.baseline_name]))
 
     # Use
 
