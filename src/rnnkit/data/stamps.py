@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -245,13 +247,19 @@ def _from_numbers(numbers: np.ndarray) -> np.ndarray:
 
 def _styles(cell: str, place: str, column: str) -> list[str]:
     """List the styles that a cell can be read by."""
-    found = [style for style in STYLES if _parsed(cell, style) is not None]
+    found = [style for style in _styles_of_shape(re.sub(r"\d", "1", cell)) if _parsed(cell, style) is not None]
     if not found:
         raise DataError(
             f"{place}: {column} is {cell!r}, which is no time stamp; expected a date as 2024-01-31, a date and a time "
             "as 2024-01-31 18:00, seconds since 1970, or a number."
         )
     return found
+
+
+@lru_cache(maxsize=256)
+def _styles_of_shape(ones: str) -> list[str]:
+    """List the styles of cells whose digits are all ones: those of other digits have no style besides."""
+    return [style for style in STYLES if _parsed(ones, style) is not None]
 
 
 def _read(cells: Sequence[str], style: str) -> list[int]:
