@@ -43,13 +43,14 @@ def forecast_metrics(
         raise DataError("there is nothing to measure; expected at least one value after the origin of a forecast.")
     at = {round(level, 6): index for index, level in enumerate(levels)}
     errors = np.abs(actual - quantiles[..., at[MEDIAN]])
-    losses = _quantile_losses(actual, quantiles, levels).mean(-1)
+    by_level = _quantile_losses(actual, quantiles, levels)
+    losses = by_level.mean(-1)
     scaled = _scaled_mean(losses, scales)
     parts = {
         "sql": float(np.nanmean(losses)) if math.isnan(scaled) else scaled,
         "mase": _scaled_mean(errors, scales),
         "smape": float(np.nanmean(_symmetric(actual, quantiles[..., at[MEDIAN]]))),
-        "wql": weighted_quantile_loss(actual, quantiles, levels),
+        "wql": _weighted_quantile_loss(actual, by_level, levels),
         "mae": float(np.nanmean(errors)),
         "rmse": math.sqrt(float(np.nanmean(errors**2))),
     }
@@ -91,23 +92,6 @@ def naive_scales(history: np.ndarray, seen: np.ndarray, *, season: int) -> np.nd
     return scales
 
 
-def weighted_quantile_loss(actual: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> float:
-    """Return the mean over the levels of twice the pinball loss, divided by the sum of the absolute values.
-
-    Args:
-        actual: (windows, horizon), NaN where a value is missing.
-        quantiles: (windows, horizon, levels).
-        levels: Those from 0.1 to 0.9 are taken.
-
-    Returns:
-        A share of the values; NaN where all of them are 0.
-    """
-    taken = [index for index, level in enumerate(levels) if INTERVAL[0] - 1e-9 <= level <= INTERVAL[1] + 1e-9]
-    losses = _quantile_losses(actual, quantiles[..., taken], np.asarray(levels)[taken])
-    total = np.nansum(np.abs(actual))
-    return float(np.nansum(losses) / len(taken) / total) if total else math.nan
-
-
 def diebold_mariano(errors: np.ndarray, others: np.ndarray, *, horizon: int) -> tuple[float, float]:
     """Test whether two forecasters lose alike (Diebold and Mariano 1995, corrected by Harvey et al. 1997).
 
@@ -139,6 +123,13 @@ def _quantile_losses(actual: np.ndarray, quantiles: np.ndarray, levels: Sequence
     """Return twice the pinball loss of every quantile, (windows, horizon, levels), NaN where a value is missing."""
     missed = actual[..., None] - quantiles
     return 2 * np.maximum(np.asarray(levels) * missed, (np.asarray(levels) - 1) * missed)
+
+
+def _weighted_quantile_loss(actual: np.ndarray, losses: np.ndarray, levels: Sequence[float]) -> float:
+    """Return the mean over the levels from 0.1 to 0.9 of their losses' share of the values; NaN where all are 0."""
+    taken = [index for index, level in enumerate(levels) if INTERVAL[0] - 1e-9 <= level <= INTERVAL[1] + 1e-9]
+    total = np.nansum(np.abs(actual))
+    return float(np.nansum(losses[..., taken]) / len(taken) / total) if total else math.nan
 
 
 def _scaled_mean(values: np.ndarray, scales: np.ndarray) -> float:

@@ -215,13 +215,10 @@ class Task(ABC):
     def score_baseline(self, baseline: Any, data: Any) -> dict[str, float]:
         """Measure the trivial method by the same metrics."""
 
-    def score_baselines(self, baseline: Any, data: Any) -> dict[str, dict[str, float]]:
-        """Measure the trivial method, and others like it where there are some, by name."""
-        return {self.baseline_name: self.score_baseline(baseline, data)}
-
     def compare(self, baseline: Any, data: Any) -> Comparison:
         """Measure the model and the trivial methods on the same data; a baseline of None leaves out what takes long."""
-        return Comparison(self.score(data), {} if baseline is None else self.score_baselines(baseline, data))
+        baselines = {} if baseline is None else {self.baseline_name: self.score_baseline(baseline, data)}
+        return Comparison(self.score(data), baselines)
 
     @abstractmethod
     def read_inputs(self, path: Path) -> list[Any]:

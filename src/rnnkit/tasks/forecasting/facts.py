@@ -144,8 +144,10 @@ class Facts:
 
     def check(self, values: np.ndarray, *, where: str) -> None:
         """Refuse values that are no counts by a DataError, where counts are forecast."""
+        if not self.counts:
+            return
         wrong = np.flatnonzero((values < 0) | (values % 1 > 0))
-        if self.counts and len(wrong):
+        if len(wrong):
             raise DataError(
                 f"{where} has {values[wrong[0]]:g} as its value {wrong[0] + 1:,}, which is no count; expected whole "
                 "numbers from 0 on, or a model of another --distribution."

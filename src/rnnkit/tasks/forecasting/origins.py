@@ -47,19 +47,22 @@ def forecast_origins(network: ForecastNetwork, views: Views, histories: Historie
     """
     was_training = network.training
     network.eval()
+    forecast = _drawn if network.head.sampled else _said
+    with torch.inference_mode():
+        found = forecast(network, views, histories, origins)
+    network.train(was_training)
+    return found
+
+
+def _said(network: ForecastNetwork, views: Views, histories: Histories, origins: np.ndarray) -> np.ndarray:
+    """Read each history once, or the window before each origin, and say the quantiles of all steps."""
     found = np.zeros((len(origins), views.horizon, len(LEVELS)))
     states = _carried if views.context is None else _windowed
-    with torch.inference_mode():
-        if network.head.sampled:
-            found = _drawn(network, views, histories, origins)
-            network.train(was_training)
-            return found
-        for places, hidden in states(network, views, histories, origins):
-            for first in range(0, len(places), ORIGINS_AT_ONCE):
-                some = places[first : first + ORIGINS_AT_ONCE]
-                states_then = hidden[first : first + ORIGINS_AT_ONCE]
-                found[some] = say_quantiles(network, views, histories, origins[some], states_then)
-    network.train(was_training)
+    for places, hidden in states(network, views, histories, origins):
+        for first in range(0, len(places), ORIGINS_AT_ONCE):
+            some = places[first : first + ORIGINS_AT_ONCE]
+            states_then = hidden[first : first + ORIGINS_AT_ONCE]
+            found[some] = say_quantiles(network, views, histories, origins[some], states_then)
     return found
 
 

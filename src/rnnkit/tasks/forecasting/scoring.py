@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,23 +40,32 @@ class Origins:
 
     def __init__(self, model: Forecasting, data: Histories, origins: np.ndarray) -> None:
         self.model, self.data, self.origins = model, data, origins
-        facts, (series, seen) = model.facts, origins.T
-        self.actual: np.ndarray = facts.restored(targets(data, series, seen, horizon=model.config.horizon))
-        self.scales = np.full(len(origins), np.nan)
+        self.actual: np.ndarray = model.facts.restored(targets(data, *origins.T, horizon=model.config.horizon))
+
+    @cached_property
+    def scales(self) -> np.ndarray:
+        """(origins,) what errors are measured in."""
+        facts, (series, seen) = self.model.facts, self.origins.T
+        scales = np.full(len(series), np.nan)
         for index in np.unique(series).tolist():
             here = series == index
-            self.scales[here] = naive_scales(facts.restored(data.values[index]), seen[here], season=facts.season)
+            scales[here] = naive_scales(facts.restored(self.data.values[index]), seen[here], season=facts.season)
+        return scales
+
+    @cached_property
+    def pasts(self) -> list[np.ndarray]:
+        """What methods look back on at each origin, (time,) each; a missing value is the one before it."""
+        restored = self.model.facts.restored
+        filled = [fill_forward(restored(self.data.values[index])) for index in range(len(self.data))]
+        return [filled[series][max(seen - BASELINE_STEPS, 0) : seen] for series, seen in self.origins.tolist()]
 
     def measured(self, quantiles: np.ndarray) -> dict[str, float]:
         """Measure quantiles, (origins, horizon, levels)."""
         return forecast_metrics(self.actual, quantiles, LEVELS, self.scales)
 
     def by_method(self, method: Method) -> np.ndarray:
-        """Forecast without a network, (origins, horizon); a missing value is the one before it."""
-        facts = self.model.facts
-        filled = [fill_forward(facts.restored(self.data.values[index])) for index in range(len(self.data))]
-        pasts = [filled[series][max(seen - BASELINE_STEPS, 0) : seen] for series, seen in self.origins.tolist()]
-        return method(pasts, self.model.config.horizon, facts.season)
+        """Forecast without a network, (origins, horizon)."""
+        return method(self.pasts, self.model.config.horizon, self.model.facts.season)
 
     def measured_points(self, forecasts: np.ndarray) -> dict[str, float]:
         """Measure forecasts of single values, (origins, horizon), as quantiles that are all the same."""

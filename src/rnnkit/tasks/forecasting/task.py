@@ -125,8 +125,10 @@ class Forecasting(Task):
         facts = Facts.learn(examples.panel, config) if start is None else start.facts
         task = cls(config, facts, encode_part(examples, facts, config))
         if start is None:
-            for regression in task.network.head.regressions:
-                fit_regression(regression, task.views, task.memory)
+            first, *others = task.network.head.regressions
+            fit_regression(first, task.views, task.memory)
+            for one in others:
+                one.load_state_dict(first.state_dict())
         else:
             task.network.load_state_dict(start.network.state_dict())
         return task
