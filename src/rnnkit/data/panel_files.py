@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from rnnkit.data.frames import MISSING, Frame, read_frame
 from rnnkit.data.panel import Column, Panel, TimeSeries, duplicated, on_grid
-from rnnkit.data.readers import read_text
 from rnnkit.data.stamps import Frequency, infer_frequency, parse_stamps
-from rnnkit.data.tables import find_delimiter, has_header
-from rnnkit.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    import polars as pl
+from rnnkit.errors import DataError
 
 TIME_NAMES = ("ds", "date", "datetime", "time", "timestamp", "date_time", "day", "week", "month", "year", "t")
 ID_NAMES = ("unique_id", "id", "series_id", "series", "item_id", "ticker", "symbol", "store", "name")
 TARGET_NAMES = ("y", "value", "target", "values", "close", "sales", "demand")
 PARTS_OF_TIME = ("year", "month", "day", "hour", "minute", "second")
-MISSING = ("", "na", "nan", "null", "none", "?", "-", "n/a")
 LEAST_ROW_STEPS = 5  # values in a row of a table that has a series a row
 SHOWN = 3
 
@@ -50,66 +44,6 @@ class PanelColumns:
     header: Literal["auto", "present", "absent"] = "auto"
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """A table of text cells, and the line of its first row."""
-
-    path: str
-    table: pl.DataFrame
-    first_line: int
-    headed: bool
-    notes: tuple[str, ...]
-
-    @property
-    def headings(self) -> list[str]:
-        return self.table.columns
-
-    def place(self, row: int) -> str:
-        return f"{self.path}:{row + self.first_line}"
-
-    def find(self, wanted: str, *, option: str) -> str:
-        """Find a column by its heading, or by its number from 1."""
-        names = {name.strip().lower(): name for name in self.headings}
-        if wanted.strip().lower() in names:
-            return names[wanted.strip().lower()]
-        if wanted.strip().isdecimal() and 1 <= int(wanted) <= len(self.headings):
-            return self.headings[int(wanted) - 1]
-        known = ", ".join(self.headings) if self.headed else f"1 to {len(self.headings)} (the file has no header)"
-        raise ConfigError(f"{option} is {wanted!r}, which {self.path} does not have; expected one of {known}")
-
-    def cells(self, name: str) -> list[str]:
-        """Return the cells of a column, "" where one is missing."""
-        return self.table.get_column(name).fill_null("").to_list()
-
-    def numbers(self, name: str, *, what: str) -> np.ndarray:
-        """Return a column as float64, NaN where a value is missing.
-
-        Raises:
-            DataError: If a cell is no number.
-        """
-        import polars as pl
-
-        cells = self.table.get_column(name)
-        found = cells.str.strip_chars().cast(pl.Float64, strict=False)
-        wrong = found.is_null() & ~(cells.is_null() | cells.str.strip_chars().str.to_lowercase().is_in(list(MISSING)))
-        if wrong.any():
-            row = int(wrong.arg_max() or 0)
-            raise DataError(
-                f"{self.place(row)}: {what} {name!r} is {cells[row]!r}; expected a number, or nothing where none is."
-            )
-        values = found.cast(pl.Float64).to_numpy().copy()
-        infinite = np.isinf(values)
-        if infinite.any():
-            raise DataError(f"{self.place(int(infinite.argmax()))}: {what} {name!r} is infinite; expected a number.")
-        return values
-
-    def is_numeric(self, name: str) -> bool:
-        try:
-            return bool(np.isfinite(self.numbers(name, what="")).any())
-        except DataError:
-            return False
-
-
 def read_panel_file(path: Path, columns: PanelColumns, *, frequency: Frequency | None = None) -> Panel:
     """Read the series of one file.
 
@@ -125,7 +59,7 @@ def read_panel_file(path: Path, columns: PanelColumns, *, frequency: Frequency |
         ConfigError: If a column is not there.
         DataError: If the file cannot be used, naming it and the line.
     """
-    frame = _parquet(path) if path.suffix in (".parquet", ".pq") else _csv(path, columns)
+    frame = read_frame(path, delimiter=columns.delimiter, header=columns.header, names=_expected(columns))
     if columns.layout == "rows" or (columns.layout == "auto" and _has_series_in_rows(frame, columns)):
         return _read_rows(frame)
     return _read_steps(frame, columns, frequency, ticks=False)
@@ -142,45 +76,7 @@ def read_panel_frame(
     if not frame.height:
         raise DataError("the frame has no row; expected a step a row.")
     # Each row of ticks tells of a step that is over; else rows after the last value may tell what is ahead.
-    return _read_steps(_Frame("the frame", frame.cast(pl.String), 1, True, ()), columns, frequency, ticks=ticks)
-
-
-def _csv(path: Path, columns: PanelColumns) -> _Frame:
-    import polars as pl
-
-    corpus = read_text([path])
-    text = corpus.documents[0].text.rstrip()
-    lines = text.split("\n", 200)[:200]
-    delimiter = columns.delimiter or find_delimiter(lines)
-    headed = columns.header == "present" or (
-        columns.header == "auto" and has_header(lines, delimiter, _expected(columns))
-    )
-    try:
-        table = pl.read_csv(
-            io.BytesIO(text.encode()),
-            separator=delimiter,
-            has_header=headed,
-            infer_schema=False,
-            truncate_ragged_lines=False,
-        )
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).split("\n")[0]
-        raise DataError(f"{path}: the table cannot be read: {reason}; expected rows of one width.") from None
-    if not table.height:
-        raise DataError(f"{path}: the file has no row below its header; expected a value a row.")
-    if not headed:
-        table = table.rename({name: str(index) for index, name in enumerate(table.columns, start=1)})
-    return _Frame(str(path), table, 1 + headed, headed, tuple(corpus.notes()))
-
-
-def _parquet(path: Path) -> _Frame:
-    import polars as pl
-
-    try:
-        table = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: the file cannot be read as Parquet ({str(error).splitlines()[0]}).") from None
-    return _Frame(str(path), table.cast(pl.String), 1, True, ())
+    return _read_steps(Frame("the frame", frame, 1, True, ()), columns, frequency, ticks=ticks)
 
 
 def _expected(columns: PanelColumns) -> list[str]:
@@ -191,7 +87,7 @@ def _expected(columns: PanelColumns) -> list[str]:
 # A series a row
 
 
-def _has_series_in_rows(frame: _Frame, columns: PanelColumns) -> bool:
+def _has_series_in_rows(frame: Frame, columns: PanelColumns) -> bool:
     if (
         any((columns.time, columns.target, columns.id, columns.past, columns.future))
         or len(frame.headings) < LEAST_ROW_STEPS
@@ -204,7 +100,7 @@ def _has_series_in_rows(frame: _Frame, columns: PanelColumns) -> bool:
     return all(frame.is_numeric(name) for name in others[:LEAST_ROW_STEPS])
 
 
-def _reads_as_time(frame: _Frame, name: str) -> bool:
+def _reads_as_time(frame: Frame, name: str) -> bool:
     try:
         parse_stamps(frame.cells(name)[:SHOWN], [""] * SHOWN, column=name)
     except DataError:
@@ -212,7 +108,7 @@ def _reads_as_time(frame: _Frame, name: str) -> bool:
     return True
 
 
-def _read_rows(frame: _Frame) -> Panel:
+def _read_rows(frame: Frame) -> Panel:
     """Read M4's files: a name, then its values, empty at the end of the shorter ones."""
     first, *others = frame.headings
     values = np.stack([frame.numbers(name, what="value") for name in others], axis=1)
@@ -229,7 +125,7 @@ def _read_rows(frame: _Frame) -> Panel:
 # A step a row
 
 
-def _read_steps(frame: _Frame, columns: PanelColumns, known: Frequency | None, *, ticks: bool) -> Panel:
+def _read_steps(frame: Frame, columns: PanelColumns, known: Frequency | None, *, ticks: bool) -> Panel:
     time = _time_columns(frame, columns)
     key = _id_column(frame, columns, time)
     targets = _target_columns(frame, columns, taken=[*time, *([key] if key else [])])
@@ -269,7 +165,7 @@ def _read_steps(frame: _Frame, columns: PanelColumns, known: Frequency | None, *
     return Panel(tuple(series), frequency, tuple(notes))
 
 
-def _check_grid(frame: _Frame, stamps: np.ndarray, frequency: Frequency) -> None:
+def _check_grid(frame: Frame, stamps: np.ndarray, frequency: Frequency) -> None:
     """Refuse stamps that are not on a grid."""
     if (stamps.dtype.kind == "M") != (frequency.unit != "step"):
         raise DataError(f"{frame.path}: its times are of another kind than those the model knows.")
@@ -325,14 +221,14 @@ def _groups(keys: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
     yield from sorted(zip(names.tolist(), parts, strict=True), key=lambda one: int(one[1][0]))
 
 
-def _covariate(frame: _Frame, name: str) -> Column:
+def _covariate(frame: Frame, name: str) -> Column:
     if frame.is_numeric(name):
         return frame.numbers(name, what="column")
     cells = [cell.strip() for cell in frame.cells(name)]
     return np.array([None if cell.lower() in MISSING else cell for cell in cells], dtype=object)
 
 
-def _time_columns(frame: _Frame, columns: PanelColumns) -> list[str]:
+def _time_columns(frame: Frame, columns: PanelColumns) -> list[str]:
     if columns.time is not None:
         return [frame.find(part, option="time_column") for part in columns.time.split(",")]
     known = {name.strip().lower(): name for name in frame.headings}
@@ -349,7 +245,7 @@ def _time_columns(frame: _Frame, columns: PanelColumns) -> list[str]:
     return [first] if not frame.is_numeric(first) and _reads_as_time(frame, first) else []
 
 
-def _stamps(frame: _Frame, time: list[str]) -> tuple[np.ndarray, list[str]]:
+def _stamps(frame: Frame, time: list[str]) -> tuple[np.ndarray, list[str]]:
     rows = frame.table.height
     if not time:
         return np.arange(rows), [f"{frame.path}: no column of time stamps: rows are numbered"]
@@ -367,7 +263,7 @@ def _stamps(frame: _Frame, time: list[str]) -> tuple[np.ndarray, list[str]]:
     return days.astype("datetime64[s]") + seconds.astype("timedelta64[s]"), []
 
 
-def _id_column(frame: _Frame, columns: PanelColumns, time: list[str]) -> str | None:
+def _id_column(frame: Frame, columns: PanelColumns, time: list[str]) -> str | None:
     if columns.id is not None:
         return frame.find(columns.id, option="id_column")
     known = {name.strip().lower(): name for name in frame.headings if name not in time}
@@ -375,7 +271,7 @@ def _id_column(frame: _Frame, columns: PanelColumns, time: list[str]) -> str | N
     return found[0] if found else None
 
 
-def _target_columns(frame: _Frame, columns: PanelColumns, *, taken: list[str]) -> list[str]:
+def _target_columns(frame: Frame, columns: PanelColumns, *, taken: list[str]) -> list[str]:
     if columns.target is not None:
         return [frame.find(part, option="target_column") for part in columns.target.split(",")]
     others = {

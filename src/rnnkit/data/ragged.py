@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -40,7 +41,7 @@ class Ragged:
     def __getitem__(self, index: int) -> np.ndarray:
         return self.values[self.ends[index - 1] if index else 0 : self.ends[index]]
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         """(sequences,) int64."""
         return np.diff(self.ends, prepend=0)

@@ -101,7 +101,7 @@ class Histories:
         spans = zip(self.offsets.tolist(), self.values.ends.tolist(), strict=True)
         return np.array([self.spread[first:end].mean() if first < end else 1.0 for first, end in spans])
 
-    @property
+    @cached_property
     def offsets(self) -> np.ndarray:
         """(series,) where each begins in the arrays."""
         return self.values.ends - self.values.lengths

@@ -60,7 +60,8 @@ class Present:
 
     def _carried(self, network: ForecastNetwork, views: Views, new: np.ndarray) -> Self:
         """Let the network read the last `new` steps of each series, (series,)."""
-        network.eval()
+        if network.training:  # asking costs less than telling
+            network.eval()
         state, hidden = [part.clone() for part in self.state], self.hidden.clone()
         order = np.argsort(-new, kind="stable")
         order = order[new[order] > 0]
@@ -149,7 +150,8 @@ class Present:
         origins = np.stack([series, self.tail.values.lengths[series]], axis=1)
         if views.context is not None:
             return forecast_origins(network, views, self.tail, origins)
-        network.eval()
+        if network.training:  # asking costs less than telling
+            network.eval()
         rows = torch.from_numpy(series)
         with torch.inference_mode():
             if not network.head.sampled:
