@@ -211,6 +211,16 @@ def test_the_steps_kept_for_the_test_change_nothing(tmp_path: Path):
     assert runs[0].model.fingerprint == runs[1].model.fingerprint
 
 
+def test_a_file_to_validate_on_must_go_on_after_the_one_to_learn_from(tmp_path: Path):
+    days = [str(day) for day in np.arange("2020-01-01", 400, dtype="datetime64[D]")]
+    short = write(tmp_path / "short.csv", {"ds": days[:350], "y": sine()[:350]})
+    later = write(tmp_path / "later.csv", {"ds": days[350:], "y": sine()[350:]})
+    with pytest.raises(DataError, match="short.csv:2: the file to validate on has no step after those to learn from"):
+        rnnkit.train("forecast", short, valid=short, run=tmp_path / "run", **TINY)
+    result = rnnkit.train("forecast", short, valid=later, run=tmp_path / "run", **TINY)
+    assert result.model.load_data(result.run / "tokens" / "valid").origins[:, 1].min() == 350
+
+
 def test_a_comparison_says_whether_a_model_is_better(tmp_path: Path):
     steps = np.arange(600)
     wave = np.sin(steps / 3) + np.sin(steps / 2.1) + 0.05 * np.random.default_rng(1).normal(size=600)

@@ -203,6 +203,25 @@ def continue_known(panel: Panel, known: Histories, facts: Facts, config: Forecas
     )
 
 
+def refuse_known(part: Part, known: Histories, facts: Facts, config: ForecastingConfig) -> None:
+    """Refuse series to validate on that bring no step after those to learn from.
+
+    Args:
+        part: The series; those cut off the training files have a history and are not asked.
+        known: The series to learn from.
+        facts: Of these.
+        config: Of the model.
+
+    Raises:
+        DataError: If all of their steps are known, or one is of an unknown series.
+    """
+    if part.seen is None and not any(len(one) for one in new_steps(part.panel, known, facts, config)[0]):
+        raise DataError(
+            f"{part.panel.series[0].place}: the file to validate on has no step after those to learn from; expected "
+            "later steps, or no --valid: the last steps are kept for it then."
+        )
+
+
 def unknown_series(values: Sequence[np.ndarray], facts: Facts, config: ForecastingConfig) -> Histories:
     """Lay out values of series that have no name, (time,) each, of which nothing else is known."""
     beside = [np.full((len(one) + config.horizon, len(facts.features)), np.nan, dtype=np.float32) for one in values]

@@ -28,6 +28,7 @@ from rnnkit.tasks.forecasting.examples import (
     half_life_of,
     new_steps,
     read_panels,
+    refuse_known,
     split_in_time,
     unknown_series,
 )
@@ -136,6 +137,10 @@ class Forecasting(Task):
     def notes(self) -> list[str]:
         """Say what was noticed in the files."""
         return list(self.facts.notes)
+
+    def check(self, examples: Part) -> None:
+        """Refuse to validate on steps that are learnt from."""
+        refuse_known(examples, self.memory, self.facts, self.config)
 
     def encode(self, examples: Part, folder: Path | None = None) -> Histories:
         """Lay series end to end with their running scales; what has no history is put after the one remembered."""
@@ -321,10 +326,9 @@ class Forecasting(Task):
 
     def _from_now(self, now: Present, chosen: np.ndarray, horizon: int | None) -> list[Forecast]:
         """Forecast some series from a present, and warn where what should be known ahead is not."""
+        steps = horizon or self.config.horizon
         for index in chosen.tolist():
-            self.facts.warn_of_unknown(
-                str(now.tail.names[index]), now.tail.ahead[index][: horizon or self.config.horizon]
-            )
+            self.facts.warn_of_unknown(str(now.tail.names[index]), now.tail.ahead[index][:steps])
         quantiles = self.facts.restored(now.forecast(self.network, self.views, chosen))[:, :horizon]
         ends = (now.tail.first + now.tail.values.lengths)[chosen].tolist()
         return [
