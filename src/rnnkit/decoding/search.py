@@ -108,7 +108,7 @@ def _ban_repeated_ngrams(logits: torch.Tensor, history: Sequence[Sequence[int]],
     """Remove the tokens that would complete an n-gram already in the row's history."""
     logits = logits.clone()
     for row, tokens in enumerate(history):
-        banned = _ngram_endings(tokens, length)
+        banned = ngram_endings(tokens, length)
         kept = logits[row].clone()
         kept[banned] = -math.inf
         if (kept > -math.inf).any():
@@ -116,7 +116,7 @@ def _ban_repeated_ngrams(logits: torch.Tensor, history: Sequence[Sequence[int]],
     return logits
 
 
-def _ngram_endings(tokens: Sequence[int], length: int) -> list[int]:
+def ngram_endings(tokens: Sequence[int], length: int) -> list[int]:
     """List the tokens that followed earlier occurrences of the last `length - 1` tokens."""
     prefix = list(tokens[len(tokens) - length + 1 :]) if length > 1 else []
     starts = range(len(tokens) - length + 1)

@@ -1,5 +1,6 @@
 """Recurrent layers: (batch, time, input_size) and a state in, (batch, time, output_size) and a state out."""
 
+from rnnkit.layers.attention import ATTENTIONS, Attention, Memory
 from rnnkit.layers.base import DiagonalLayer, GatedLayer, Layer
 from rnnkit.layers.classic import GRU, LSTM, RNN, ReluRNN
 from rnnkit.layers.convolution import CausalConvolution
@@ -12,6 +13,7 @@ from rnnkit.layers.stack import Stack
 from rnnkit.layers.variants import CoupledLSTM, LayerNormGRU, LayerNormLSTM, PeepholeLSTM, ResetBeforeGRU
 
 __all__ = [
+    "ATTENTIONS",
     "GRU",
     "LAYERS",
     "LSTM",
@@ -20,6 +22,7 @@ __all__ = [
     "RNN",
     "AdaptiveEmbedding",
     "AdaptiveSoftmax",
+    "Attention",
     "CausalConvolution",
     "CoupledLSTM",
     "DiagonalLayer",
@@ -29,6 +32,7 @@ __all__ = [
     "LayerNormGRU",
     "LayerNormLSTM",
     "LockedDropout",
+    "Memory",
     "MinGRU",
     "MinLSTM",
     "PeepholeLSTM",
