@@ -115,16 +115,18 @@ def stream_series(task: Forecasting, common: Common) -> None:
     """
     live = task.ticker()
     headings: list[str] | None = None
+    begun = False
     for number, line in enumerate(arriving_text(longest=-1), start=1):
         where = f"standard input, line {number}"
         if not line.strip():
             continue
         cells = next(csv.reader([line.strip()]))
-        if headings is None and not _is_value(cells):
+        if not begun and headings is None and not _is_value(cells):
             headings = [cell.strip() for cell in cells]
             continue
         if headings is not None and len(cells) != len(headings):
             raise DataError(f"{where}: {len(cells)} cells; expected {len(headings)}: {', '.join(headings)}.")
+        begun = True
         if headings is None:
             events = live.push_value(cells[0], where=where)
         else:

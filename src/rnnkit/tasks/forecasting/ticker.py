@@ -73,7 +73,7 @@ class Ticker:
             Its event.
 
         Raises:
-            DataError: If there are several series.
+            DataError: If there are several series, or the cell is no number.
         """
         names = self.model.memory.names.tolist()
         if len(names) > 1:
@@ -81,7 +81,11 @@ class Ticker:
                 f"{where}: a bare value, but the model knows {len(names)} series; expected a header, then rows as in "
                 "the training table."
             )
-        return self._stream(names[0]).push([float(cell) if cell.strip() else None])
+        try:
+            value = float(cell) if cell.strip() else None
+        except ValueError:
+            raise DataError(f"{where}: {cell!r} is no number; expected a value a line, or an empty one.") from None
+        return self._stream(names[0]).push([value])
 
     def _stream(self, name: str) -> ForecastStream:
         if name not in self._streams:
