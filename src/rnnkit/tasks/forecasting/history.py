@@ -133,7 +133,7 @@ class Lags:
     seasons: tuple[int, ...]
     horizon: int
 
-    @property
+    @cached_property
     def behind(self) -> np.ndarray:
         """(horizon, 2 x seasons) int64: how many steps before the forecast one; the season then, and the one before."""
         ahead = np.arange(1, self.horizon + 1)[:, None]
