@@ -105,6 +105,11 @@ def test_parquet_and_frames_give_what_the_text_gives(tmp_path: Path):
         ('ds,y\n2024-01-01,1\n2024-01-02,"2\n', {}, "a.csv: the table cannot be read"),
         ("ds,y\n", {}, "a.csv: the file has no row below its header"),
         ("year,month,y\n2024,1,5\n2024,,6\n", {}, "a.csv:3: 'month' is missing"),
+        (
+            "id,ds,y\na,2024-01-01,1\na,2024-01-02,2\nb,2024-01-01,1\nb,2024-01-08,2\n",
+            {},
+            "a.csv: series 'a' is daily and series 'b' is weekly",
+        ),
         ("ds,text\n2024-01-01,a\n2024-01-02,b\n", {}, "no column holds numbers"),
         ('V1,V2,V3,V4,V5,V6\n"H1",1,2,3,4,5\n"H2",,,,,\n', {}, "a.csv:3: series 'H2' has no value"),
     ],

@@ -110,6 +110,10 @@ def test_a_gap_advances_the_state_and_a_late_tick_counts_no_more(tmp_path: Path)
     assert [event.time for event in events] == days[300:304]
     assert live.push_row({"ds": [days[302]], "y": ["1"]}) == []
     assert all(math.isfinite(value) for event in events for value in event.forecast.median)
+    with pytest.raises(DataError, match="standard input:7: target column 'y' is 'many'"):
+        live.push_row({"ds": [days[304]], "y": ["many"]}, place=("standard input", 7))
+    with pytest.raises(DataError, match="line 8: 'x' is no number"):
+        live.push_value("x", where="line 8")
 
 
 def test_quantiles_never_cross_and_are_finite(forecaster: Callable[..., Forecasting]):

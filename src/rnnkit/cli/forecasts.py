@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,20 +120,24 @@ def stream_series(task: Forecasting, common: Common) -> None:
     """
     live = task.ticker()
     headings: list[str] | None = None
+    begun = False
     for number, line in enumerate(arriving_text(longest=-1), start=1):
         where = f"standard input, line {number}"
         if not line.strip():
             continue
         cells = next(csv.reader([line.strip()]))
-        if headings is None and not _is_value(cells):
+        if not begun and headings is None and not _is_value(cells):
             headings = [cell.strip() for cell in cells]
             continue
         if headings is not None and len(cells) != len(headings):
             raise DataError(f"{where}: {len(cells)} cells; expected {len(headings)}: {', '.join(headings)}.")
-        row: Mapping[str, list[str]] | None = None
-        if headings is not None:
+        begun = True
+        if headings is None:
+            events = live.push_value(cells[0], where=where)
+        else:
             row = {name: [cell] for name, cell in zip(headings, cells, strict=True)}
-        for event in live.push_row(row) if row is not None else live.push_value(cells[0], where=where):
+            events = live.push_row(row, place=("standard input", number))
+        for event in events:
             print_json(event) if common.json else print(_line(event), flush=True)
 
 

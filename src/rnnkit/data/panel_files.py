@@ -66,17 +66,36 @@ def read_panel_file(path: Path, columns: PanelColumns, *, frequency: Frequency |
 
 
 def read_panel_frame(
-    table: Any, columns: PanelColumns, *, frequency: Frequency | None = None, ticks: bool = False
+    table: Any,
+    columns: PanelColumns,
+    *,
+    frequency: Frequency | None = None,
+    ticks: bool = False,
+    place: tuple[str, int] = ("the frame", 1),
 ) -> Panel:
-    """Read the series of a pandas or polars frame, or of a mapping of columns, a step a row; as `read_panel_file`."""
+    """Read the series of a frame as `read_panel_file` does those of a file.
+
+    Args:
+        table: A pandas or polars frame, or a mapping of columns, a step a row.
+        columns: Where things stand.
+        frequency: Of the steps, where it is known; None infers it.
+        ticks: Whether each row tells of a step that is over; else rows after the last value may tell what is ahead.
+        place: What it is called in messages, and the line of its first row.
+
+    Returns:
+        The series.
+
+    Raises:
+        ConfigError: If a column is not there.
+        DataError: If the frame cannot be used.
+    """
     import narwhals as nw
     import polars as pl
 
     frame = pl.DataFrame(table) if isinstance(table, Mapping) else nw.from_native(table, eager_only=True).to_polars()
     if not frame.height:
         raise DataError("the frame has no row; expected a step a row.")
-    # Each row of ticks tells of a step that is over; else rows after the last value may tell what is ahead.
-    return _read_steps(Frame("the frame", frame, 1, True, ()), columns, frequency, ticks=ticks)
+    return _read_steps(Frame(place[0], frame, place[1], True, ()), columns, frequency, ticks=ticks)
 
 
 def _expected(columns: PanelColumns) -> list[str]:
@@ -138,7 +157,10 @@ def _read_steps(frame: Frame, columns: PanelColumns, known: Frequency | None, *,
     groups = list(_groups(frame.cells(key) if key else [""] * frame.table.height))
     if known is None:
         unique = [np.unique(stamps[rows]) for _, rows in groups]
-        frequency = infer_frequency(unique, [name or targets[0] for name, _ in groups])
+        try:
+            frequency = infer_frequency(unique, [name or targets[0] for name, _ in groups])
+        except DataError as error:
+            raise DataError(f"{frame.path}: {error}") from None
     else:
         frequency = known
         _check_grid(frame, stamps, known)

@@ -31,8 +31,12 @@ class Ticker:
         self.model = model
         self._streams: dict[str, ForecastStream] = {}
 
-    def push_row(self, row: Mapping[str, list[str]]) -> list[TickEvent]:
-        """Take a row of a table: a cell of each column, in a list.
+    def push_row(self, row: Mapping[str, list[str]], *, place: tuple[str, int] = ("the row", 1)) -> list[TickEvent]:
+        """Take a row of a table.
+
+        Args:
+            row: A cell of each column, in a list.
+            place: The file that it is from and its line, for messages.
 
         Returns:
             An event for each step of each series in it, steps without an observation among them.
@@ -41,11 +45,12 @@ class Ticker:
             DataError: If a series is unknown, a cell is no number or a time on no step.
         """
         model = self.model
-        panel = read_panel_frame(row, model.config.columns, frequency=model.facts.frequency, ticks=True)
+        frequency = model.facts.frequency
+        panel = read_panel_frame(row, model.config.columns, frequency=frequency, ticks=True, place=place)
         events = []
         for series in panel.series:
             live = self._stream(series.name)
-            numbered = model.facts.frequency.unit == "step" and model.config.time_column is None
+            numbered = frequency.unit == "step" and model.config.time_column is None
             skipped = 0 if numbered else series.first - live.step
             if skipped > MOST_SKIPPED:
                 raise DataError(f"series {series.name!r} skips {skipped:,} steps; expected {MOST_SKIPPED:,} or fewer.")
@@ -68,7 +73,7 @@ class Ticker:
             Its event.
 
         Raises:
-            DataError: If there are several series.
+            DataError: If there are several series, or the cell is no number.
         """
         names = self.model.memory.names.tolist()
         if len(names) > 1:
@@ -76,7 +81,11 @@ class Ticker:
                 f"{where}: a bare value, but the model knows {len(names)} series; expected a header, then rows as in "
                 "the training table."
             )
-        return self._stream(names[0]).push([float(cell) if cell.strip() else None])
+        try:
+            value = float(cell) if cell.strip() else None
+        except ValueError:
+            raise DataError(f"{where}: {cell!r} is no number; expected a value a line, nan where one is missing.") from None
+        return self._stream(names[0]).push([value])
 
     def _stream(self, name: str) -> ForecastStream:
         if name not in self._streams:
