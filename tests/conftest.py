@@ -9,8 +9,8 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from rnnkit import figures
 from rnnkit.data.samples import sample_path
+from rnnkit.figures import drawing
 
 TINY_TEXT_BYTES = 20_000
 
@@ -38,7 +38,7 @@ def quick_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
         "test_docs.py",
         "test_examples.py",
     ):
-        monkeypatch.setattr(figures, "_write_png", write_blank)
+        monkeypatch.setattr(drawing, "write_png", write_blank)
 
 
 def write_blank(_: Any, path: Path) -> None:

@@ -39,6 +39,7 @@ LATE_PACKAGES = {
     "soundfile": "only recordings need it, and the package may be missing",
     "soxr": "only recordings need it, and the package may be missing",
     "kaldi_native_fbank": "only recordings need it, and the package may be missing",
+    "sacrebleu": "only translations are measured by it, and the package may be missing",
     "torch.utils.tensorboard": "only --tensorboard needs it, and the package may be missing",
 }
 

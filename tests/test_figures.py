@@ -9,8 +9,7 @@ import numpy
 import pytest
 from matplotlib.image import imread
 
-from rnnkit import figures
-from rnnkit.figures import training_curves, training_diagnostics
+from rnnkit.figures import drawing, runs, training_curves, training_diagnostics
 
 
 def run_records(count: int) -> list[dict[str, Any]]:
@@ -74,7 +73,7 @@ def test_a_failed_write_keeps_the_old_figure(tmp_path: Path, monkeypatch: pytest
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(figures.os, "replace", fail)
+    monkeypatch.setattr(drawing.os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         training_curves(run_records(3), path, title="x", baseline=None)
     assert path.read_bytes() == b"old"
@@ -83,12 +82,12 @@ def test_a_failed_write_keeps_the_old_figure(tmp_path: Path, monkeypatch: pytest
 
 def test_the_average_of_a_line_is_the_line():
     line = [float(value) for value in range(200)]
-    assert figures._smooth(line)[:190] == pytest.approx(line[:190])  # the window is cut off at the end
+    assert runs._smooth(line)[:190] == pytest.approx(line[:190])  # the window is cut off at the end
 
 
 @pytest.mark.parametrize(("seconds", "label"), [(90, "seconds"), (600, "minutes"), (9000, "hours")])
 def test_time_is_shown_in_a_fitting_unit(seconds: float, label: str):
-    assert figures._horizontal_scale([{"seconds": seconds}], "seconds")[1] == f"{label} of training"
+    assert runs._horizontal_scale([{"seconds": seconds}], "seconds")[1] == f"{label} of training"
 
 
 def test_pyplot_is_never_loaded(tmp_path: Path):
@@ -135,4 +134,4 @@ SHORT = {0.0: "0", 0.00123: "0.0012", 0.5: "0.5", 2.0: "2", 45123.4: "45,123", 1
 
 @pytest.mark.parametrize(("value", "text"), SHORT.items())
 def test_a_number_is_written_short(value: float, text: str):
-    assert figures._short(value) == text
+    assert runs._short(value) == text

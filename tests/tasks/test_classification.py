@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
+from rnnkit.data.holdout import divide
 from rnnkit.errors import CheckpointError, DataError
 from rnnkit.layers import POOLINGS
 from rnnkit.tasks.classification import ClassifierNetwork, Decision, Labels
 from rnnkit.tasks.classification import network as network_module
 from rnnkit.tasks.classification.decision import best_temperature
-from rnnkit.tasks.classification.labels import divide
 from rnnkit.tasks.classification.losses import classification_loss
 from rnnkit.tasks.text_classification import TextClassificationConfig
 from rnnkit.tasks.text_classification.network import make_network

@@ -9,17 +9,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 from rich.markup import escape
 
 from rnnkit.checkpoint import load
 from rnnkit.cli.forecasts import ForecastOptions, predict_series, stream_series
 from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, arriving_sound, arriving_text, given_inputs
 from rnnkit.cli.output import bar, print_json, print_rows
+from rnnkit.cli.translations import TranslationOptions, translate_texts
 from rnnkit.data.schemes import OUTSIDE
 from rnnkit.errors import ConfigError
 from rnnkit.streaming import Stream
-from rnnkit.tasks import Forecasting, LanguageModel, SeriesClassification, Tagging, Task, TextClassification
+from rnnkit.tasks import (
+    Forecasting,
+    LanguageModel,
+    SeriesClassification,
+    Tagging,
+    Task,
+    TextClassification,
+    Translator,
+)
 from rnnkit.tasks.language_model import TextScore, TokenEvent
 from rnnkit.tasks.series_classification import SeriesLabel, StepEvent
 from rnnkit.tasks.series_classification.stream import parse_points
@@ -27,7 +36,8 @@ from rnnkit.tasks.tagging import TagEvent, TaggedText
 from rnnkit.tasks.text_classification import ScoreEvent, TextLabel
 from rnnkit.training.machine import choose_device
 
-NO_FORECAST = ForecastOptions()
+FORECASTS, TRANSLATIONS = Group("Of forecasters", sort_key=2), Group("Of translators", sort_key=3)
+NO_FORECAST, NO_TRANSLATION = ForecastOptions(), TranslationOptions()
 MOST_ROWS = 100  # of a table of tokens; --json prints all
 MANY_INPUTS = 2000  # answered at a time, so that the first answers of a large file come soon
 SHOWN_CHARACTERS = 80  # of a text in a table
@@ -52,7 +62,9 @@ def predict(
     stdin: Annotated[bool, Parameter(name=("--stdin", "-"), negative=())] = False,
     candidates: int = 10,
     early: Annotated[bool, Parameter(negative=())] = False,
-    forecast: Annotated[ForecastOptions, Parameter(name="*")] = NO_FORECAST,
+    output: Path | None = None,
+    forecast: Annotated[ForecastOptions, Parameter(name="*", group=FORECASTS)] = NO_FORECAST,
+    translation: Annotated[TranslationOptions, Parameter(name="*", group=TRANSLATIONS)] = NO_TRANSLATION,
     common: Common = AS_TABLES,
     machine: Machine = ANY_MACHINE,
 ) -> None:
@@ -66,21 +78,26 @@ def predict(
         stdin: Read standard input.
         candidates: How many possible answers to name.
         early: Of series: also say when the answer was safe to give, and which it was.
-        forecast: Of a forecaster: how far, and where the answer goes.
+        output: Of a forecaster: write the forecasts into this file, .csv, .json or .parquet; of a translator: the
+            translations, a line each.
+        forecast: Of a forecaster: how far, and a picture.
+        translation: Of a translator: how to search, and what to say besides.
         common: How to report.
         machine: Where to compute.
     """
     if candidates < 1:
         raise ConfigError(f"candidates is {candidates}; expected at least 1")
     task = open_model(model, machine)
+    _refuse_others(task, model, forecast=forecast, translation=translation, output=output)
     if early and not (isinstance(task, SeriesClassification) and task.decides_early):
         raise ConfigError(f"--early is for models of series that can stream; {model} cannot, or is a {task.name} model")
     if isinstance(task, Forecasting):
-        predict_series(task, text or words, file=file, options=forecast, common=common)
+        predict_series(task, text or words, file=file, options=forecast, output=output, common=common)
         return
-    if forecast.given:
-        raise ConfigError(f"{', '.join(forecast.given)} is for a forecaster; {model} is a {task.name} model")
     inputs, typed = given_inputs(task, words, text=text, file=file, stdin=stdin)
+    if isinstance(task, Translator):
+        translate_texts(task, inputs, typed=typed, options=translation, output=output, common=common)
+        return
     if isinstance(task, LanguageModel):
         warn_unknown(task, "".join(inputs))
     for results in _answers(task, inputs, typed, candidates):
@@ -95,6 +112,20 @@ def predict(
             _show_tags(results, typed)
         else:
             _show_scores(results)
+
+
+def _refuse_others(
+    task: Task, model: Path, *, forecast: ForecastOptions, translation: TranslationOptions, output: Path | None
+) -> None:
+    """Refuse options that are for models of another kind."""
+    given = [] if isinstance(task, Forecasting) else [(name, "forecaster") for name in forecast.given]
+    if not isinstance(task, Translator):
+        given += [(f"--{name.replace('_', '-')}", "translator") for name in translation.given]
+    if output is not None and not isinstance(task, (Forecasting, Translator)):
+        given.append(("--output", "forecaster or a translator"))
+    if given:
+        name, kind = given[0]
+        raise ConfigError(f"{name} is for a {kind}; {model} is a {task.name} model")
 
 
 def _answers(task: Task, inputs: Sequence[Any], typed: bool, candidates: int) -> Iterable[list[Any]]:

@@ -29,17 +29,21 @@ class ForecastOptions:
     """Of a forecaster: steps to forecast; as many as it was trained for unless given."""
     plot: Path | None = None
     """Of a forecaster: draw history, median and intervals of the first series into this PNG."""
-    output: Path | None = None
-    """Of a forecaster: write the forecasts into this file, .csv, .json or .parquet."""
 
     @property
     def given(self) -> list[str]:
         """Names of the options that are given."""
-        return [f"--{name}" for name in ("horizon", "plot", "output") if getattr(self, name) is not None]
+        return [f"--{name}" for name in ("horizon", "plot") if getattr(self, name) is not None]
 
 
 def predict_series(
-    task: Forecasting, words: str | None, *, file: Path | None, options: ForecastOptions, common: Common
+    task: Forecasting,
+    words: str | None,
+    *,
+    file: Path | None,
+    options: ForecastOptions,
+    output: Path | None,
+    common: Common,
 ) -> None:
     """Forecast known series: all, one by name, or those that a file brings new observations of.
 
@@ -48,21 +52,22 @@ def predict_series(
         words: A name, or a file; None is all series.
         file: A file of new observations.
         options: How far, and where to.
+        output: A file for the forecasts, .csv, .json or .parquet.
         common: How to report.
     """
-    if options.output is not None and options.output.suffix not in OUTPUTS:
-        raise ConfigError(f"--output is {options.output}; expected a name that ends in {', '.join(OUTPUTS)}")
+    if output is not None and output.suffix not in OUTPUTS:
+        raise ConfigError(f"--output is {output}; expected a name that ends in {', '.join(OUTPUTS)}")
     path = file if file is not None else Path(words) if words is not None and Path(words).is_file() else None
     names = None if words is None and file is None else [str(words)] if path is None else task.read_inputs(path)
     found = task.predict(names, horizon=options.horizon)
     if common.json:
         for one in found:
             print_json(one)
-    elif options.output is None:
+    elif output is None:
         _show(found)
-    if options.output is not None:
-        _write(found, options.output)
-        _say(f"written: {options.output}", common)
+    if output is not None:
+        _write(found, output)
+        _say(f"written: {output}", common)
     if options.plot is not None:
         with writing(options.plot.parent):
             panels = [ForecastPanel(one.series, task.recent(one.series), one.quantiles) for one in found]

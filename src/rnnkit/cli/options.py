@@ -47,7 +47,52 @@ class Machine:
     """Processor threads; unset is one a core."""
 
 
-AS_TABLES, ANY_MACHINE = Common(), Machine()
+@dataclass(frozen=True)
+class Parallel:
+    """Files whose lines are translations of one another."""
+
+    source: Path | None = None
+    """Of a translator: a file of sources, a line each."""
+    target: Annotated[list[Path] | None, Parameter(negative=())] = None
+    """Of a translator: a file of their translations, a line each; several files are several translations."""
+
+    def instead_of(self, files: list[Path] | None) -> list[Path] | None:
+        """Return the files, or those that are given otherwise where these are not.
+
+        Args:
+            files: Those given otherwise.
+
+        Returns:
+            The source's, then the translations'; None where none is given.
+
+        Raises:
+            ConfigError: If one side is missing, or files are given both ways.
+        """
+        if self.source is None and self.target is None:
+            return files
+        if self.source is None or not self.target:
+            raise ConfigError("parallel files come in pairs; expected one of the source and one of the target")
+        if files:
+            raise ConfigError(f"{files[0]} and {self.source} are both given; expected a file, or parallel files")
+        return [self.source, *self.target]
+
+
+@dataclass(frozen=True)
+class ParallelTraining(Parallel):
+    """Parallel files to train and to validate on."""
+
+    valid_source: Path | None = None
+    """Likewise to validate on."""
+    valid_target: Annotated[list[Path] | None, Parameter(negative=())] = None
+    """Likewise to validate on."""
+
+    @property
+    def validation(self) -> Parallel:
+        """Those to validate on."""
+        return Parallel(self.valid_source, self.valid_target)
+
+
+AS_TABLES, ANY_MACHINE, NO_PARALLEL = Common(), Machine(), Parallel()
 
 
 def given_inputs(

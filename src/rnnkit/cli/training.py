@@ -9,17 +9,19 @@ from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
 
-from rnnkit.cli.options import AS_TABLES, Common
+from rnnkit.cli.options import AS_TABLES, Common, ParallelTraining
 from rnnkit.cli.output import print_json, print_metrics
 from rnnkit.config import given, partial, to_toml
 from rnnkit.errors import ConfigError
-from rnnkit.tasks import TASKS, Task, find_task
+from rnnkit.tasks import TASKS, Task, Translator, find_task
 from rnnkit.training import Callback, ProgressBar, TensorBoard, TrainResult, train
 from rnnkit.training import resume as continue_run
 from rnnkit.training.config import training_class
 from rnnkit.training.processes import first_process
 
-MODEL, TRAINING = Group("Model", sort_key=2), Group("Training", sort_key=3)
+PARALLEL, MODEL, TRAINING = (
+    Group(name, sort_key=key) for key, name in enumerate(("Parallel files", "Model", "Training"), start=1)
+)
 DEMO_MINUTES = 0.5
 
 TRAIN_HELP = """Train a {task} model on your files.
@@ -35,6 +37,7 @@ Args:
     tensorboard: Write curves for TensorBoard into the run's folder too.
     model: The model's options.
     training: The training's options.
+    parallel: Parallel files in place of data and valid.
     common: How to report.
 """
 
@@ -76,7 +79,7 @@ def make_command(task: type[Task]) -> Callable[..., int]:
     """Return the command that trains a task: its options are the fields of the two configs."""
 
     def command(
-        data: list[Path],
+        data: list[Path] | None = None,
         /,
         *,
         valid: list[Path] | None = None,
@@ -88,10 +91,14 @@ def make_command(task: type[Task]) -> Callable[..., int]:
         tensorboard: bool = False,
         model: Any = None,
         training: Any = None,
+        parallel: Any = None,
         common: Common = AS_TABLES,
     ) -> int:
         if resume is not None:
             raise ConfigError(f"--resume {resume} goes without task and data: rnnkit train --resume {resume}")
+        data, valid = _with_parallel(data, valid, parallel)
+        if data is None:
+            raise ConfigError(f"no data file is given; expected one: rnnkit train {task.name} FILE")
         options = {**(given(model) if model else {}), **(given(training) if training else {})}
         result = train(
             task.name,
@@ -106,15 +113,26 @@ def make_command(task: type[Task]) -> Callable[..., int]:
         )
         return _report(result, common)
 
+    of_parallel = Annotated[ParallelTraining, Parameter(name="*", group=PARALLEL)]
     command.__doc__ = TRAIN_HELP.format(task=task.name)
     command.__annotations__ |= {
         "model": Annotated[partial(task.config_class) | None, Parameter(name="*", group=MODEL)],
         "training": Annotated[partial(training_class(task)) | None, Parameter(name="*", group=TRAINING)],
+        "parallel": of_parallel if task is Translator else Annotated[None, Parameter(parse=False)],
         "start": Annotated[Path | None, Parameter(name="--from")],
         "overwrite": Annotated[bool, Parameter(negative=())],
         "tensorboard": Annotated[bool, Parameter(negative=())],
     }
     return command
+
+
+def _with_parallel(
+    data: list[Path] | None, valid: list[Path] | None, parallel: ParallelTraining | None
+) -> tuple[list[Path] | None, list[Path] | None]:
+    """Put parallel files where files to train and to validate on are given."""
+    if parallel is None:
+        return data, valid
+    return parallel.instead_of(data), parallel.validation.instead_of(valid)
 
 
 for _task in TASKS.values():

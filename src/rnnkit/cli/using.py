@@ -12,12 +12,12 @@ from cyclopts import Group, Parameter
 
 from rnnkit.checkpoint import Run, load_baseline, writing
 from rnnkit.cli.answering import open_model, warn_unknown
-from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine
+from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, NO_PARALLEL, Common, Machine, Parallel
 from rnnkit.cli.output import print_json, print_metrics
 from rnnkit.config import build, given, partial
 from rnnkit.decoding.search import Sampling
 from rnnkit.errors import ConfigError
-from rnnkit.tasks import Forecasting, LanguageModel, Task
+from rnnkit.tasks import Forecasting, LanguageModel, Task, Translator
 from rnnkit.tasks.forecasting import narrowed
 from rnnkit.tasks.language_model import Overlap, training_overlap, training_tokens
 
@@ -42,6 +42,7 @@ def evaluate(
     ngram: Annotated[bool, Parameter(negative=())] = False,
     backtest: int | None = None,
     test_from: str | None = None,
+    parallel: Annotated[Parallel, Parameter(name="*")] = NO_PARALLEL,
     common: Common = AS_TABLES,
     machine: Machine = ANY_MACHINE,
 ) -> None:
@@ -56,10 +57,12 @@ def evaluate(
         backtest: Of a forecaster: forecast so many times from each series, evenly over what training has not seen;
             from every step of it unless given.
         test_from: Of a forecaster: forecast from this time stamp, or number of a step, on.
+        parallel: Of a translator: parallel files in place of data.
         common: How to report.
         machine: Where to compute.
     """
     task = open_model(model, machine)
+    data = _with_parallel(task, model, data, parallel)
     examples, name = _examples(task, model, data)
     if backtest is not None or test_from is not None:
         examples = _narrowed(task, model, examples, backtest=backtest, test_from=test_from)
@@ -88,13 +91,18 @@ def evaluate(
         )
     else:
         print_metrics(metrics, baselines, title=f"{model} on {name} ({seconds:.1f} s)", unit=task.unit)
-        for remark in compared.remarks:
-            print(remark)
-        if pictures:
-            print(f"drawn: {', '.join(map(str, pictures))}")
-        if adaptation:
-            words = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in adaptation.items())
-            print(f"tuned on the run's validation data: {words}")
+        drawn = [f"drawn: {', '.join(map(str, pictures))}"] if pictures else []
+        words = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in adaptation.items())
+        tuned = [f"tuned on the run's validation data: {words}"] if adaptation else []
+        for line in (*compared.remarks, *drawn, *tuned):
+            print(line)
+
+
+def _with_parallel(task: Task, model: Path, data: list[Path] | None, parallel: Parallel) -> list[Path] | None:
+    """Put parallel files in the place of data, for a translator."""
+    if parallel != NO_PARALLEL and not isinstance(task, Translator):
+        raise ConfigError(f"--source and --target are for a translation model; {model} is a {task.name} model")
+    return parallel.instead_of(data)
 
 
 def _examples(task: Task, model: Path, data: list[Path] | None) -> tuple[Any, str]:

@@ -38,6 +38,9 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.ends)
 
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(self.__getitem__, range(len(self)))
+
     def __getitem__(self, index: int) -> np.ndarray:
         return self.values[self.ends[index - 1] if index else 0 : self.ends[index]]
 

@@ -105,6 +105,10 @@ class SubwordVocabulary(Vocabulary):
     def piece(self, id: int) -> str:
         return SPECIAL_PIECES[id] if id < len(SPECIAL_PIECES) else printable_bytes(self._pieces[id])
 
+    def split(self, text: str) -> list[str]:
+        """Cut a text into the words that no piece crosses, in the printable stand-ins of their bytes."""
+        return [part for part, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(text)]
+
     def safe_cut(self, text: str) -> int:
         return last_match(BOUNDARY, text)
 

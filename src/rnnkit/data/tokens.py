@@ -80,7 +80,11 @@ class WordDecoder(Decoder):
         self._previous = ""
 
     def _text(self, id: int) -> str:
-        word, previous = self.pieces[id], self._previous
+        return self.say(self.pieces[id])
+
+    def say(self, word: str) -> str:
+        """Return a word, in the vocabulary or not, with the space that stands before it."""
+        previous = self._previous
         self._previous = word
         apart = previous not in ("", "\n") and word not in ("", "\n")
         apart = apart and word not in self._closing and previous not in self._opening

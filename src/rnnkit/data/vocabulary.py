@@ -194,7 +194,11 @@ class WordVocabulary(Vocabulary):
 
     def encode(self, text: str) -> np.ndarray:
         ids = self._ids
-        return np.array([ids.get(word, UNKNOWN) for word in self._pattern.findall(text)], dtype=np.int32)
+        return np.array([ids.get(word, UNKNOWN) for word in self.words_of(text)], dtype=np.int32)
+
+    def words_of(self, text: str) -> list[str]:
+        """Cut a text into words, one a token."""
+        return self._pattern.findall(text)
 
     def decoder(self) -> Decoder:
         return WordDecoder(("", SPECIAL_PIECES[UNKNOWN], *self.words), joined_punctuation=self.split == "punctuation")

@@ -39,18 +39,19 @@ def language_model_metrics(
         raise DataError(
             "the total of the nats is NaN; expected a number: the model has diverged or its input is damaged."
         )
-    by_word = {"word_perplexity": _exponential(total_nats / words)} if words else {}
+    by_word = {"word_perplexity": exponential(total_nats / words)} if words else {}
     return {
         "nats": total_nats / tokens,
         "nats_per_character": total_nats / characters,
-        "perplexity": _exponential(total_nats / tokens),
+        "perplexity": exponential(total_nats / tokens),
         **by_word,
         "bits_per_character": total_nats / characters / math.log(2),
         "bits_per_byte": total_nats / bytes / math.log(2),
     }
 
 
-def _exponential(nats: float) -> float:
+def exponential(nats: float) -> float:
+    """Return e to the nats; inf where that is too large for a float."""
     try:
         return math.exp(nats)
     except OverflowError:

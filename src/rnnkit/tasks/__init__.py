@@ -7,11 +7,23 @@ from rnnkit.tasks.language_model import LanguageModel
 from rnnkit.tasks.series_classification import SeriesClassification
 from rnnkit.tasks.tagging import Tagging
 from rnnkit.tasks.text_classification import TextClassification
+from rnnkit.tasks.translation import Translator
 
-__all__ = ["TASKS", "LanguageModel", "SeriesClassification", "Tagging", "Task", "TextClassification", "find_task"]
+__all__ = [
+    "TASKS",
+    "Forecasting",
+    "LanguageModel",
+    "SeriesClassification",
+    "Tagging",
+    "Task",
+    "TextClassification",
+    "Translator",
+    "find_task",
+]
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (LanguageModel, TextClassification, SeriesClassification, Tagging, Forecasting)
+    task.name: task
+    for task in (LanguageModel, TextClassification, SeriesClassification, Tagging, Forecasting, Translator)
 }
 
 

@@ -10,6 +10,7 @@ SAMPLES = {
     "entities": "tagging/entities.conll",
     "weather": "forecasting/weather.csv",
     "reviews": "text_classification/reviews.csv",
+    "sentences": "translation/sentences.tsv",
 }
 
 

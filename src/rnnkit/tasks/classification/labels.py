@@ -6,13 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
-from itertools import compress
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
 
+from rnnkit.data.holdout import split_examples
 from rnnkit.errors import DataError
 from rnnkit.tasks.saved import reading
 
@@ -125,33 +124,8 @@ def _natural(name: str) -> tuple[bool, float, str]:
         return True, 0.0, name
 
 
-def divide(keys: Sequence[bytes], labels: Sequence[tuple[str, ...]], *, valid_share: float) -> np.ndarray:
-    """Choose validation examples: a share of every label, by chance but always the same ones.
-
-    The order is that of a hash of the content, so that equal examples stay on one side.
-
-    Args:
-        keys: Content of each example.
-        labels: Of each example.
-        valid_share: In (0, 1).
-
-    Returns:
-        (examples,) bool, whether each is for validation.
-    """
-    digests = [blake2b(key, digest_size=8).digest() for key in keys]
-    groups: dict[tuple[str, ...], list[bytes]] = {}
-    for digest, names in zip(digests, labels, strict=True):
-        groups.setdefault(names, []).append(digest)
-    limits = {}
-    for names, members in groups.items():
-        count = min(max(round(valid_share * len(members)), 1), len(members) - 1)
-        ordered = sorted(members)
-        limits[names] = ordered[count - 1] if count and ordered[count - 1] < ordered[-1] else b""
-    return np.array([digest <= limits[names] for digest, names in zip(digests, labels, strict=True)], dtype=bool)
-
-
 class Example(Protocol):
-    """What an example must have to be split off."""
+    """What an example must have to be kept for validation."""
 
     @property
     def labels(self) -> tuple[str, ...]: ...
@@ -163,30 +137,9 @@ class Example(Protocol):
 E = TypeVar("E", bound=Example)
 
 
-def split_examples(
-    examples: Sequence[E], keys: Sequence[bytes], *, valid_share: float, unit: str, by_label: bool = True
+def split_by_label(
+    examples: Sequence[E], keys: Sequence[bytes], *, valid_share: float, unit: str
 ) -> tuple[tuple[E, ...], tuple[E, ...], str]:
-    """Keep a share of every label for validation, as `divide` chooses it.
-
-    Args:
-        examples: At least one.
-        keys: Content of each.
-        valid_share: In (0, 1).
-        unit: What an example is called, in the plural.
-        by_label: Whether to keep that share of each label's examples, or of all.
-
-    Returns:
-        Training examples, validation examples, and the rule in words.
-
-    Raises:
-        DataError: If there are too few.
-    """
-    chosen = divide(keys, [one.labels if by_label else () for one in examples], valid_share=valid_share)
-    train, valid = (tuple(compress(examples, side)) for side in (~chosen, chosen))
-    if not valid:
-        raise DataError(
-            f"{examples[0].source}: {len(train)} {unit} are too few to keep some for validation; "
-            f"expected two different ones{' of a label' if by_label else ''}, or a file given with --valid."
-        )
-    of_all = f"each label's {unit}" if by_label else f"the {unit}"
-    return train, valid, f"{valid_share:.0%} of {of_all}, {len(valid):,} in all, are kept for validation"
+    """Keep a share of every label's examples for validation, as `split_examples` does."""
+    labels, where = [one.labels for one in examples], examples[0].source
+    return split_examples(examples, keys, valid_share=valid_share, unit=unit, where=where, labels=labels)

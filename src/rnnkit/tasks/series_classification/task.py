@@ -29,7 +29,7 @@ from rnnkit.tasks.classification import (
     Labels,
 )
 from rnnkit.tasks.classification.base import MOST_STEPS, QUICK_SEQUENCES, SCORED_ROWS, spread
-from rnnkit.tasks.classification.labels import split_examples
+from rnnkit.tasks.classification.labels import split_by_label
 from rnnkit.tasks.classification.network import CHUNK_STEPS
 from rnnkit.tasks.series_classification import beginning
 from rnnkit.tasks.series_classification.config import SeriesClassificationConfig
@@ -100,7 +100,7 @@ class SeriesClassification(Classification):
     def split(cls, examples: SeriesSet, config: SeriesClassificationConfig) -> tuple[SeriesSet, SeriesSet, str]:
         """Keep a share of every label for validation; series that occur twice stay on one side."""
         keys = [one.values.tobytes() for one in examples.examples]
-        train, valid, rule = split_examples(examples.examples, keys, valid_share=config.valid_share, unit=cls.unit)
+        train, valid, rule = split_by_label(examples.examples, keys, valid_share=config.valid_share, unit=cls.unit)
         return replace(examples, examples=train), replace(examples, examples=valid, notes=()), rule
 
     @classmethod

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnkit.baselines.frequent_tag import FrequentTag
+from rnnkit.data.holdout import split_examples
 from rnnkit.data.ragged import Buckets, in_batches
 from rnnkit.data.samples import sample_path
 from rnnkit.data.tagged import TaggedSentences, read_tagged, read_untagged
@@ -22,7 +23,6 @@ from rnnkit.figures import confusion_matrix
 from rnnkit.kernels import State
 from rnnkit.metrics import calibration_error
 from rnnkit.tasks.base import Loss, Task
-from rnnkit.tasks.classification.labels import split_examples
 from rnnkit.tasks.saved import reading
 from rnnkit.tasks.scale import search_scale
 from rnnkit.tasks.tagging import answering, beginning
@@ -120,7 +120,11 @@ class Tagging(Task):
         """Keep a share of the sentences for validation; those that occur twice stay on one side."""
         keys = [" ".join(one.words).encode("utf-8", "surrogatepass") for one in examples.examples]
         train, valid, rule = split_examples(
-            examples.examples, keys, valid_share=config.valid_share, unit="sentences", by_label=False
+            examples.examples,
+            keys,
+            valid_share=config.valid_share,
+            unit="sentences",
+            where=examples.examples[0].source,
         )
         return TaggedSentences(train, examples.notes), TaggedSentences(valid), rule
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -10,7 +9,8 @@ from typing import ClassVar, Self
 import numpy as np
 
 from rnnkit.data.ragged import Ragged, load_array
-from rnnkit.data.tokens import DOCUMENT, UNKNOWN, Vocabulary
+from rnnkit.data.texts import read_bytes
+from rnnkit.data.tokens import UNKNOWN
 from rnnkit.tasks.classification import LabelledSequences
 from rnnkit.tasks.text_classification.config import TextClassificationConfig
 
@@ -26,7 +26,7 @@ class TextData(LabelledSequences):
 
     def read(self) -> list[str]:
         """Return the texts."""
-        return [self.texts[index].tobytes().decode("utf-8", "surrogatepass") for index in range(len(self))]
+        return read_bytes(self.texts)
 
     def sizes(self) -> dict[str, int]:
         """Count texts, tokens and unknown tokens, for a report."""
@@ -43,19 +43,6 @@ class TextData(LabelledSequences):
         """Read what `save` wrote."""
         texts = Ragged.load(folder, "texts")
         return cls(Ragged.load(folder, "steps"), load_array(folder / "targets.npy"), texts)
-
-
-def encode_texts(vocabulary: Vocabulary, texts: Sequence[str]) -> Ragged:
-    """Turn texts into tokens, DOCUMENT before each."""
-    tokens, lengths = vocabulary.encoder()(texts)
-    ends = np.cumsum(lengths)
-    return Ragged(np.insert(tokens, ends - lengths, DOCUMENT), ends + np.arange(1, len(texts) + 1))
-
-
-def keep_bytes(texts: Sequence[str]) -> Ragged:
-    """Put texts end to end as bytes."""
-    parts = [np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8) for text in texts]
-    return Ragged.join(parts, like=np.empty(0, dtype=np.uint8))
 
 
 def normalise(text: str, config: TextClassificationConfig) -> str:

@@ -15,6 +15,7 @@ from rnnkit.baselines.tfidf import TfidfLogistic
 from rnnkit.data.examples import LabelledTexts, read_labelled_texts, read_unlabelled_texts
 from rnnkit.data.ragged import Ragged, in_batches
 from rnnkit.data.samples import sample_path
+from rnnkit.data.texts import encode_texts, keep_bytes
 from rnnkit.data.tokens import UNKNOWN, Vocabulary
 from rnnkit.data.vocabulary import load as load_vocabulary
 from rnnkit.data.vocabulary import save as save_vocabulary
@@ -28,12 +29,12 @@ from rnnkit.tasks.classification import (
     likeliest_labels,
 )
 from rnnkit.tasks.classification.base import MOST_STEPS, SCORED_ROWS
-from rnnkit.tasks.classification.labels import split_examples
+from rnnkit.tasks.classification.labels import split_by_label
 from rnnkit.tasks.classification.network import CHUNK_STEPS
 from rnnkit.tasks.saved import reading
 from rnnkit.tasks.text_classification import beginning
 from rnnkit.tasks.text_classification.config import TextClassificationConfig
-from rnnkit.tasks.text_classification.data import TextData, encode_texts, keep_bytes, normalise
+from rnnkit.tasks.text_classification.data import TextData, normalise
 from rnnkit.tasks.text_classification.naive_bayes import NaiveBayes
 from rnnkit.tasks.text_classification.network import TokenFront, make_network
 from rnnkit.tasks.text_classification.results import TextLabel, score_events
@@ -110,7 +111,7 @@ class TextClassification(Classification):
     ) -> tuple[LabelledTexts, LabelledTexts, str]:
         """Keep a share of every label for validation; texts that occur twice stay on one side."""
         keys = [one.text.encode("utf-8", "surrogatepass") for one in examples.examples]
-        train, valid, rule = split_examples(examples.examples, keys, valid_share=config.valid_share, unit=cls.unit)
+        train, valid, rule = split_by_label(examples.examples, keys, valid_share=config.valid_share, unit=cls.unit)
         return LabelledTexts(train, examples.notes), LabelledTexts(valid), rule
 
     @classmethod

@@ -1,0 +1,79 @@
+"""The options of a translator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rnnkit.data.pairs import PairColumns
+from rnnkit.errors import ConfigError
+from rnnkit.tasks.options import StackOptions, VocabularyOptions, refuse_outside
+
+
+@dataclass(frozen=True)
+class TranslationConfig(StackOptions, VocabularyOptions):
+    """How pairs are read and how large the network is; the defaults suit some ten thousand pairs on a laptop."""
+
+    source_column: str | None = None
+    """Heading, number (from 1) or JSON key of the source; unset is the first column."""
+    target_column: str | None = None
+    """Heading, number (from 1) or JSON key of the translation; unset is the second column."""
+    delimiter: str | None = None
+    """What stands between the cells of a table; unset finds it out."""
+    header: Literal["auto", "present", "absent"] = "auto"
+    """Whether a table's first row names the columns."""
+    normalization: Literal["nfc", "nfkc", "none"] = "nfc"
+    """Unicode form that both sides are brought to."""
+    lowercase: bool = False
+    """Read and write capital letters as small ones."""
+    valid_share: float = 0.02
+    """Share of the pairs kept for validation where no file is given; those of one source stay together."""
+    max_length: int = 128
+    """Pairs with more tokens on a side are not learnt from."""
+    max_ratio: float = 4.0
+    """Pairs with so many times the tokens on one side, and ten more, are not learnt from."""
+    vocabulary: Literal["character", "byte", "word", "bpe", "unigram"] = "bpe"
+    joint: bool = True
+    """Whether both sides share one vocabulary and its vectors."""
+    subword_dropout: float = 0.1
+    """Of vocabulary bpe: share of the merges left out at random in training (Provilkov et al. 2020)."""
+    layer: str = "lstm"
+    num_layers: int = 2
+    hidden_size: int = 512
+    """Units of each layer; of a bidirectional encoder, half of them read backwards."""
+    bidirectional: bool = True
+    """Read the source backwards too."""
+    embedding_size: int = 256
+    """Size of a token's vector."""
+    tied: bool = True
+    """Score tokens by the target's vectors (Press and Wolf 2017); with one vocabulary all three are one matrix."""
+    attention: Literal["additive", "dot", "general", "multi-head"] = "multi-head"
+    """How source words are scored: by a small network (Bahdanau et al. 2015), a product, a product with a matrix (Luong
+    et al. 2015), or several products side by side (Vaswani et al. 2017)."""
+    heads: int = 4
+    """Of multi-head attention."""
+    input_feeding: bool = False
+    """Let the decoder read what it said last (Luong et al. 2015); training then computes step after step."""
+    bridge: bool = True
+    """Begin the decoder with a projection of what the encoder says, not with zeros."""
+    embedding_dropout: float = 0.1
+    """Share of the vocabulary dropped from the inputs in each batch."""
+    scheduled_sampling: float = 0.0
+    """Share of the words that the decoder reads in training which it said itself (Mihaylova and Martins 2019)."""
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        self.check_stack()
+        refuse_outside(self, ("embedding_size", "heads", "max_length", "minimum_count", "max_ratio"), least=1)
+        shares = ("embedding_dropout", "subword_dropout", "scheduled_sampling")
+        refuse_outside(self, shares, least=0, below=1)
+        if not 0 < self.valid_share < 1:
+            raise ConfigError(f"valid_share is {self.valid_share}; expected a share in (0, 1)")
+        if self.bidirectional and self.hidden_size % 2:
+            raise ConfigError(f"hidden_size is {self.hidden_size}; expected an even number, half of it a direction")
+
+    @property
+    def columns(self) -> PairColumns:
+        """Where the two sides stand."""
+        delimiter = None if self.delimiter is None else self.delimiter.replace("\\t", "\t")
+        return PairColumns(self.source_column, self.target_column, delimiter, self.header)
