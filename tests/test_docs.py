@@ -2,11 +2,11 @@
 
 Each page starts in an empty folder that holds `input.txt` and `other.txt`, two small texts, `texts.txt`, two lines,
 `reviews.csv`, labelled sentences, `entities.conll`, tagged ones, `strokes.jsonl`, labelled strokes, `samples.jsonl`,
-points, `pairs.tsv`, `some.en` and `some.fr`, sentences with translations, `words`, recordings by label, `sound.pcm`, bare samples, `weather.csv`, a series by days, and `newer.csv` and
-`ticks.csv`, which go on from it; its blocks run from top to bottom: a ```python block as it stands, sharing its names
-with the page's other blocks; of a ```console block the lines that begin with `$ rnnkit`, the others being what they
-print. Training is cut to three steps, in place of any `--minutes`, `--epochs` or `--steps` (`minutes=` and so on in
-Python).
+points, `pairs.tsv`, `some.en` and `some.fr`, sentences with translations, `words`, recordings by label, `sound.pcm`,
+bare samples, `weather.csv`, a series by days, and `newer.csv` and `ticks.csv`, which go on from it; its blocks run from
+top to bottom: a ```python block as it stands, sharing its names with the page's other blocks; of a ```console block the
+lines that begin with `$ rnnkit`, the others being what they print. Training is cut to three steps, in place of any
+`--minutes`, `--epochs` or `--steps` (`minutes=` and so on in Python).
 A block below the line
 `<!-- not run: reason -->` is left out.
 """
@@ -140,7 +140,7 @@ def page_folder(tmp_path: Path, tiny_text: Path, monkeypatch: pytest.MonkeyPatch
     pairs = sample_path("sentences").read_text("utf-8").splitlines()[:PAIRS]
     (tmp_path / "pairs.tsv").write_text("\n".join(pairs), "utf-8")
     for name, side in (("some.en", 0), ("some.fr", 1)):
-        (tmp_path / name).write_text("".join(f"{pair.split(chr(9))[side]}\n" for pair in pairs[:PAIRS // 2]), "utf-8")
+        (tmp_path / name).write_text("".join(f"{pair.split(chr(9))[side]}\n" for pair in pairs[: PAIRS // 2]), "utf-8")
     (tmp_path / "reviews.csv").write_text("".join(reviews[:REVIEW_LINES]), "utf-8")
     sentences = sample_path("entities").read_text("utf-8").split("\n\n")
     (tmp_path / "entities.conll").write_text("\n\n".join(sentences[:TAGGED_SENTENCES]), "utf-8")

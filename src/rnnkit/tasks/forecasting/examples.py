@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from rnnkit.tasks.forecasting.scaling import running_scales, window_scales
 MOST_ORIGINS, MOST_DRAWN = 20_000, 1000  # of validation; of more every so many-th is taken; where paths are drawn
 LEAST_VALUES = 8  # before training forecasts
 DEFAULT_HALF_LIFE = 48.0  # steps, where no season is known
+
+_log = logging.getLogger("rnnkit.tasks")
 
 
 @dataclass(frozen=True)
@@ -203,8 +206,8 @@ def continue_known(panel: Panel, known: Histories, facts: Facts, config: Forecas
     )
 
 
-def refuse_known(part: Part, known: Histories, facts: Facts, config: ForecastingConfig) -> None:
-    """Refuse series to validate on that bring no step after those to learn from.
+def warn_of_known(part: Part, known: Histories, facts: Facts, config: ForecastingConfig) -> None:
+    """Warn where series to validate on bring no step after those to learn from.
 
     Args:
         part: The series; those cut off the training files have a history and are not asked.
@@ -213,12 +216,13 @@ def refuse_known(part: Part, known: Histories, facts: Facts, config: Forecasting
         config: Of the model.
 
     Raises:
-        DataError: If all of their steps are known, or one is of an unknown series.
+        DataError: If one is unknown.
     """
     if part.seen is None and not any(len(one) for one in new_steps(part.panel, known, facts, config)[0]):
-        raise DataError(
-            f"{part.panel.series[0].place}: the file to validate on has no step after those to learn from; expected "
-            "later steps, or no --valid: the last steps are kept for it then."
+        _log.warning(
+            "%s: the file to validate on has no step after those to learn from, so that validation measures what was "
+            "learnt by heart; give later steps, or no --valid: the last steps are kept for it then",
+            part.panel.series[0].place,
         )
 
 

@@ -28,9 +28,9 @@ from rnnkit.tasks.forecasting.examples import (
     half_life_of,
     new_steps,
     read_panels,
-    refuse_known,
     split_in_time,
     unknown_series,
+    warn_of_known,
 )
 from rnnkit.tasks.forecasting.facts import Facts
 from rnnkit.tasks.forecasting.heads import HEADS, LEVELS, Head, fit_stretch
@@ -139,8 +139,8 @@ class Forecasting(Task):
         return list(self.facts.notes)
 
     def check(self, examples: Part) -> None:
-        """Refuse to validate on steps that are learnt from."""
-        refuse_known(examples, self.memory, self.facts, self.config)
+        """Warn where validation steps are learnt from."""
+        warn_of_known(examples, self.memory, self.facts, self.config)
 
     def encode(self, examples: Part, folder: Path | None = None) -> Histories:
         """Lay series end to end with their running scales; what has no history is put after the one remembered."""

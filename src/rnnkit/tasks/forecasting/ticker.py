@@ -84,7 +84,9 @@ class Ticker:
         try:
             value = float(cell) if cell.strip() else None
         except ValueError:
-            raise DataError(f"{where}: {cell!r} is no number; expected a value a line, nan where one is missing.") from None
+            raise DataError(
+                f"{where}: {cell!r} is no number; expected a value a line, nan where one is missing."
+            ) from None
         return self._stream(names[0]).push([value])
 
     def _stream(self, name: str) -> ForecastStream:
