@@ -29,12 +29,14 @@ TINY: dict[str, dict[str, Any]] = {
 }
 TEXT = "First Citizen:\nBefore we proceed any further, hear me speak."
 STROKE = [[step, 2 * step % 7, 10 * step] for step in range(61)]
-PUSHED: dict[str, Any] = dict.fromkeys(TASKS, TEXT) | {
+WHOLE_SENTENCES = {"translation"}  # refuses to stream: the contract of the tasks tests that it says why
+STREAMED = [name for name in TASKS if name not in WHOLE_SENTENCES]
+PUSHED: dict[str, Any] = dict.fromkeys(STREAMED, TEXT) | {
     "series-classification": STROKE,
     "forecasting": [float(step * step % 17) for step in range(61)],
 }
 
-every_task = pytest.mark.parametrize("name", TASKS)
+every_task = pytest.mark.parametrize("name", STREAMED)
 
 
 def number(event: Any) -> float:
@@ -56,7 +58,7 @@ def untrained(name: str, seed: int = 0, **options: Any) -> Task:
 @pytest.fixture(scope="module")
 def model() -> Callable[[str], Task]:
     """Make each task once; skip one that cannot stream, with its reason."""
-    made = {name: untrained(name) for name in TASKS}
+    made = {name: untrained(name) for name in STREAMED}
 
     def get(name: str) -> Task:
         try:
