@@ -103,8 +103,8 @@ class DotAttention(Attention):
     Example:
         >>> import torch
         >>> attention = DotAttention(2, 2)
-        >>> memory = attention.remember(torch.tensor([[[9.0, 0.0], [0.0, 9.0]]]))
-        >>> attention(torch.tensor([[[9.0, 0.0]]]), memory)[1].tolist()
+        >>> memory = attention.remember(torch.tensor([[[40.0, 0.0], [0.0, 40.0]]]))
+        >>> attention(torch.tensor([[[40.0, 0.0]]]), memory)[1].tolist()
         [[[1.0, 0.0]]]
     """
 
