@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from rnnkit.data.readers import read_text
-from rnnkit.data.tables import find_delimiter, has_header
-from rnnkit.errors import ConfigError, DataError
+from rnnkit.data.tables import find_column, find_delimiter, has_header
+from rnnkit.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -61,13 +61,9 @@ class Frame:
         Raises:
             ConfigError: If there is no such column, naming the ones there are.
         """
-        names = {name.strip().lower(): name for name in self.headings}
-        if wanted.strip().lower() in names:
-            return names[wanted.strip().lower()]
-        if wanted.strip().isdecimal() and 1 <= int(wanted) <= len(self.headings):
-            return self.headings[int(wanted) - 1]
-        known = ", ".join(self.headings) if self.headed else f"1 to {len(self.headings)} (the file has no header)"
-        raise ConfigError(f"{option} is {wanted!r}, which {self.path} does not have; expected one of {known}")
+        headings = self.headings
+        named = headings if self.headed else None
+        return headings[find_column(named, wanted, width=len(headings), option=option, path=self.path)]
 
     def cells(self, name: str) -> list[str]:
         """Return the cells of a column, "" where one is missing."""

@@ -80,13 +80,33 @@ class Table:
         Raises:
             ConfigError: If there is no such column, naming the ones there are.
         """
-        names = [name.strip().lower() for name in self.headings or ()]
-        if wanted.strip().lower() in names:
-            return names.index(wanted.strip().lower())
-        if wanted.isdecimal() and 1 <= int(wanted) <= self.width:
-            return int(wanted) - 1
-        known = ", ".join(self.headings) if self.headings is not None else f"1 to {self.width} (the file has no header)"
-        raise ConfigError(f"{option} is {wanted!r}, which {self.path} does not have; expected one of {known}")
+        return find_column(self.headings, wanted, width=self.width, option=option, path=self.path)
+
+
+def find_column(headings: Sequence[str] | None, wanted: str, *, width: int, option: str, path: str) -> int:
+    """Find a column of a table by its heading, or by its number from 1.
+
+    Args:
+        headings: Of its columns; None where the file has none.
+        wanted: The heading or number.
+        width: How many columns there are.
+        option: The option that named it, for the message.
+        path: The file, likewise.
+
+    Returns:
+        Its index from 0.
+
+    Raises:
+        ConfigError: If there is no such column, naming the ones there are.
+    """
+    names = [name.strip().lower() for name in headings or ()]
+    sought = wanted.strip()
+    if sought.lower() in names:
+        return names.index(sought.lower())
+    if sought.isdecimal() and 1 <= int(sought) <= width:
+        return int(sought) - 1
+    known = ", ".join(headings) if headings is not None else f"1 to {width} (the file has no header)"
+    raise ConfigError(f"{option} is {wanted!r}, which {path} does not have; expected one of {known}")
 
 
 def read_table(

@@ -82,12 +82,12 @@ class Attention(nn.Module):
         return weights.to(memory.values.dtype) @ memory.values, weights
 
     def keys(self, outputs: Tensor) -> Tensor:
-        """Project a sequence to keys: (batch, source_time, memory_size) -> (batch, source_time, key_size)."""
-        raise NotImplementedError
+        """Turn a sequence into keys, as it is: (batch, source_time, memory_size) -> (batch, source_time, key_size)."""
+        return outputs
 
     def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Score every step of the memory for every query: (batch, time, source_time)."""
-        raise NotImplementedError
+        """Score every step of the memory for every query, by their product: (batch, time, source_time)."""
+        return queries @ keys.mT
 
 
 class DotAttention(Attention):
@@ -116,14 +116,6 @@ class DotAttention(Attention):
                 "general, additive or multi-head"
             )
 
-    def keys(self, outputs: Tensor) -> Tensor:
-        """Take the memory as it is."""
-        return outputs
-
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Multiply."""
-        return queries @ keys.mT
-
 
 class GeneralAttention(Attention):
     """score = q' W m (Luong et al. 2015).
@@ -140,10 +132,6 @@ class GeneralAttention(Attention):
     def keys(self, outputs: Tensor) -> Tensor:
         """Compute W m."""
         return self.project(outputs)
-
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Multiply."""
-        return queries @ keys.mT
 
 
 class AdditiveAttention(Attention):
