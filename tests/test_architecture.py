@@ -16,12 +16,13 @@ RANKS = {
     0: {"errors"},
     1: {"config", "sequences", "kernels"},
     2: {"layers", "data", "metrics", "baselines", "decoding", "figures", "streaming"},
-    3: {"session", "acceleration", "tasks"},
-    4: {"checkpoint"},
-    5: {"training", "export", "inspection", "benchmarking", "diagnose", "compare"},
-    6: {"serving"},
-    7: {"cli"},
-    8: {"__main__"},
+    3: {"session", "acceleration"},
+    4: {"tasks"},
+    5: {"checkpoint"},
+    6: {"training", "export", "inspection", "benchmarking", "diagnose", "compare"},
+    7: {"serving"},
+    8: {"cli"},
+    9: {"__main__"},
 }
 RANK_OF = {name: rank for rank, names in RANKS.items() for name in names}
 

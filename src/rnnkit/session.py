@@ -64,6 +64,7 @@ class Session:
         self._state: list[np.ndarray] = parts  # views of what the engine reads and writes
         self._outputs: np.ndarray = self._engine.outputs()
         self.output_size = self._outputs.shape[1]
+        self.state_parts = len(parts)
         with torch.no_grad():
             self._initial = [part.float().cpu().numpy().copy() for part in stack.initial_state(rows)]
         self.reset()

@@ -92,7 +92,10 @@ def read_panel_frame(
     import narwhals as nw
     import polars as pl
 
-    frame = pl.DataFrame(table) if isinstance(table, Mapping) else nw.from_native(table, eager_only=True).to_polars()
+    if isinstance(table, Mapping):
+        frame = pl.DataFrame(table)
+    else:
+        frame = table if isinstance(table, pl.DataFrame) else nw.from_native(table, eager_only=True).to_polars()
     if not frame.height:
         raise DataError("the frame has no row; expected a step a row.")
     return _read_steps(Frame(place[0], frame, place[1], True, ()), columns, frequency, ticks=ticks)
@@ -154,7 +157,7 @@ def _read_steps(frame: Frame, columns: PanelColumns, known: Frequency | None, *,
         {name: _covariate(frame, name) for name in (frame.find(one, option=f"{option}_columns") for one in wanted)}
         for option, wanted in (("past", columns.past), ("future", columns.future), ("static", columns.static))
     )
-    groups = list(_groups(frame.cells(key) if key else [""] * frame.table.height))
+    groups = list(_groups(frame.cells(key))) if key else [("", np.arange(frame.table.height))]
     if known is None:
         unique = [np.unique(stamps[rows]) for _, rows in groups]
         try:

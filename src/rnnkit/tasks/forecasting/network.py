@@ -27,34 +27,36 @@ class StackEnsemble(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
 
-    def _each(self) -> list[Stack]:
+    @property
+    def stacks(self) -> list[Stack]:
+        """The members."""
         return cast(list[Stack], list(self.members))
 
     @property
     def output_size(self) -> int:
         """Of all members together."""
-        return sum(one.output_size for one in self._each())
+        return sum(one.output_size for one in self.stacks)
 
     @property
     def state_names(self) -> tuple[str, ...]:
         """Names of the parts of the state, each with its member's number before it."""
-        return tuple(f"{number}.{name}" for number, one in enumerate(self._each()) for name in one.state_names)
+        return tuple(f"{number}.{name}" for number, one in enumerate(self.stacks) for name in one.state_names)
 
     @property
     def layers(self) -> list[nn.Module]:
         """From the input up, those of one depth together."""
-        return [nn.ModuleList(row) for row in zip(*(one.layers for one in self._each()), strict=True)]
+        return [nn.ModuleList(row) for row in zip(*(one.layers for one in self.stacks), strict=True)]
 
     def initial_state(self, batch: int) -> State:
         """Return the state before the first step: (batch, size) for each of `state_names`."""
-        return tuple(part for one in self._each() for part in one.initial_state(batch))
+        return tuple(part for one in self.stacks for part in one.initial_state(batch))
 
     def forward(
         self, inputs: Tensor, state: State | None = None, *, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Read steps, (batch, time, features) -> (batch, time, output_size), and the state after the last."""
         outputs, after = [], []
-        for number, one in enumerate(self._each()):
+        for number, one in enumerate(self.stacks):
             count = len(one.state_names)
             own = None if state is None else state[number * count : (number + 1) * count]
             output, then = one(inputs, own, lengths=lengths)
@@ -111,6 +113,11 @@ class ForecastNetwork(nn.Module):
     def __init__(self, stack: Stack | StackEnsemble, head: Head | HeadEnsemble) -> None:
         super().__init__()
         self.stack, self.head = stack, head
+
+    @property
+    def stacks(self) -> list[Stack]:
+        """The one that reads, or those of an ensemble; their states stand one after another."""
+        return [self.stack] if isinstance(self.stack, Stack) else self.stack.stacks
 
     @property
     def device(self) -> torch.device:

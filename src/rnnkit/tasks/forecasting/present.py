@@ -16,6 +16,7 @@ from rnnkit.tasks.forecasting.history import Histories
 from rnnkit.tasks.forecasting.network import ForecastNetwork
 from rnnkit.tasks.forecasting.origins import SERIES_AT_ONCE, STEPS_AT_ONCE, forecast_origins, say_quantiles
 from rnnkit.tasks.forecasting.paths import Memory, draw_quantiles
+from rnnkit.tasks.forecasting.reader import Reader
 from rnnkit.tasks.forecasting.scaling import RunningScale, running_sums, window_scales
 from rnnkit.tasks.forecasting.windows import Views
 
@@ -77,14 +78,25 @@ class Present:
                     part[rows] = now.cpu()
         return replace(self, state=tuple(state), hidden=hidden)
 
-    def push(
-        self, network: ForecastNetwork, views: Views, values: Sequence[np.ndarray], beside: Sequence[np.ndarray]
-    ) -> Self:
+    def _carried_one(self, reader: Reader, views: Views, index: int, new: int) -> Self:
+        """Let the network read the last `new` steps of one series."""
+        series, row = np.array([index]), slice(index, index + 1)
+        starts = self.tail.values.lengths[series] - new
+        inputs = views.inputs(self.tail, series, starts, np.array([new]))
+        said, after = reader.read(inputs, tuple(part[row] for part in self.state))
+        if len(self.tail) == 1:
+            return replace(self, state=after, hidden=said)
+        state, hidden = [part.clone() for part in self.state], self.hidden.clone()
+        for part, now in zip((hidden, *state), (said, *after), strict=True):
+            part[row] = now
+        return replace(self, state=tuple(state), hidden=hidden)
+
+    def push(self, reader: Reader, views: Views, values: Sequence[np.ndarray], beside: Sequence[np.ndarray]) -> Self:
         """Move on by new steps of each series.
 
         Args:
-            network: As in `read`.
-            views: Likewise.
+            reader: Of the network as in `read`; it reads where a single series moves on.
+            views: As in `read`.
             values: (new,) float64 of each series, transformed, NaN where one is missing; may be empty.
             beside: (new + ahead, columns) float32 of each: what is known of the new steps, and of those after them.
 
@@ -95,7 +107,11 @@ class Present:
         tail, scale = self._longer(values, beside, views)
         moved = replace(self, tail=tail, scale=scale)
         if views.context is None:
-            moved = moved._carried(network, views, new)
+            growing = np.flatnonzero(new)
+            if len(growing) == 1:
+                moved = moved._carried_one(reader, views, int(growing[0]), int(new[growing[0]]))
+            else:
+                moved = moved._carried(reader.network, views, new)
         return moved.trimmed(views)
 
     def _longer(

@@ -94,7 +94,7 @@ class ForecastStream(Stream):
         if expected is not None and not math.isnan(value) and not math.isnan(self._last):
             self._missed += [abs(value - expected[MEDIAN]), abs(value - self._last), 1]
         changed = model.facts.transformed(np.array([value]))
-        self._now = self._now.push(model.network, model.views, [changed], [beside])
+        self._now = self._now.push(model.reader, model.views, [changed], [beside])
         self._last = self._last if math.isnan(value) else value
         quantiles = self._ahead()
         self._expected = quantiles[0]

@@ -38,6 +38,7 @@ from rnnkit.tasks.forecasting.history import QUICK_DRAWN, QUICK_ORIGINS, Histori
 from rnnkit.tasks.forecasting.network import ForecastNetwork, ensemble_of
 from rnnkit.tasks.forecasting.origins import forecast_origins
 from rnnkit.tasks.forecasting.present import Present
+from rnnkit.tasks.forecasting.reader import Reader
 from rnnkit.tasks.forecasting.regression import Regression, fit_regression
 from rnnkit.tasks.forecasting.results import Forecast, make_forecast
 from rnnkit.tasks.forecasting.scoring import Origins, compare, worst_panels
@@ -96,6 +97,7 @@ class Forecasting(Task):
         )
         networks = [self._draw_network(head_class, lags) for _ in range(config.members)]
         self.network = networks[0] if len(networks) == 1 else ensemble_of(networks)
+        self.reader = Reader(self.network)
 
     def _draw_network(self, head_class: type[Head], lags: Lags) -> ForecastNetwork:
         head = head_class(
@@ -258,11 +260,8 @@ class Forecasting(Task):
     def present(self) -> Present:
         """The series as they are now; read when it is first asked for."""
         if self._present is None:
-            self._present = self._read(self.memory)
+            self._present = Present.read(self.network, self.views, self.memory)
         return self._present
-
-    def _read(self, series: Histories) -> Present:
-        return Present.read(self.network, self.views, series)
 
     def update(self, data: Any) -> list[str]:
         """Move on by new observations: what has been read is not read again.
@@ -281,7 +280,7 @@ class Forecasting(Task):
         columns, frequency = self.config.columns, self.facts.frequency
         panel = data if isinstance(data, Panel) else read_panel_frame(data, columns, frequency=frequency)
         values, beside, moved = new_steps(panel, self.present.tail, self.facts, self.config)
-        self._present = self.present.push(self.network, self.views, values, beside)
+        self._present = self.present.push(self.reader, self.views, values, beside)
         return moved
 
     def present_of(self, series: str | None) -> Present:
@@ -289,7 +288,7 @@ class Forecasting(Task):
         if series is not None:
             return self.present.alone(int(self.memory.find([series])[0]))
         empty = unknown_series([np.empty(0)], self.facts, self.config)
-        return self._read(empty)
+        return Present.read(self.network, self.views, empty)
 
     def predict(
         self, inputs: Sequence[Any] | None = None, *, horizon: int | None = None, candidates: int = 10
@@ -321,7 +320,8 @@ class Forecasting(Task):
         others = [place for place in range(len(given)) if place not in found]
         if others:
             unknown = unknown_series([as_values(given[place]) for place in others], self.facts, self.config)
-            found |= zip(others, self._from_now(self._read(unknown), np.arange(len(others)), horizon), strict=True)
+            now = Present.read(self.network, self.views, unknown)
+            found |= zip(others, self._from_now(now, np.arange(len(others)), horizon), strict=True)
         return [found[place] for place in range(len(given))]
 
     def _from_now(self, now: Present, chosen: np.ndarray, horizon: int | None) -> list[Forecast]:
