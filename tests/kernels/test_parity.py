@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rnnkit import LSTM, kernels
 from rnnkit.errors import ConfigError
-from rnnkit.kernels import BACKENDS, DiagonalScan, GatedScan, diagonal_scan, gated_scan
+from rnnkit.kernels import BACKENDS, DiagonalScan, GatedScan, aten, diagonal_scan, gated_scan
 
 # Of float64, relative to the largest number: the promise of docs/design.md across backends.
 TOLERANCE = 1e-10
@@ -136,6 +136,17 @@ def test_aten_runs_what_torch_has(calls, feature):
         assert got is not None
         with kernels.use("reference"):
             assert_same(got, measure(call, calls))
+
+
+@pytest.mark.parametrize("lengths", [[5, 0, 2], [0, 0, 0], [4, 4, 4], [1, 2, 5]])
+@pytest.mark.parametrize("fused", ["rnn", "relu-rnn", "lstm", "gru"])
+def test_what_a_gpu_runs_packed_is_what_the_reference_gives(calls, fused, lengths, monkeypatch):
+    monkeypatch.setattr(aten, "scan_by_segments", aten.scan_packed)  # a CPU can run it too
+    call = calls.make(fused, lengths=lengths)
+    with kernels.use("aten"):
+        got = measure(call, calls)
+    with kernels.use("reference"):
+        assert_same(got, measure(call, calls))
 
 
 @pytest.mark.parametrize(

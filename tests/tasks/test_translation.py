@@ -218,6 +218,6 @@ def test_what_does_not_fit_is_refused(translator: Callable[..., Translator]):
     with pytest.raises(ConfigError, match="needs the whole sentence"):
         translator().stream()
     with pytest.raises(ConfigError, match="DotAttention got query_size=2 and memory_size=4"):
-        translator(attention="dot", projection_size=2, bidirectional=True, hidden_size=8)
+        translator(attention="dot", layer="lstm", projection_size=2, bidirectional=True, hidden_size=8)
     with pytest.raises(DataError, match="none.en"):
         Translator.read(["none.en", "none.de"], TranslationConfig())

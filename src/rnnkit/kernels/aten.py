@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function
 from torch.nn.functional import pad
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnkit.kernels.reference import Reference
 from rnnkit.kernels.scan import (
@@ -29,8 +30,8 @@ FUSED = {"rnn-tanh": torch.rnn_tanh, "rnn-relu": torch.rnn_relu, "lstm": torch.l
 FEW_STEPS = 2
 
 
-def fused_scan(call: GatedScan) -> tuple[Tensor, State]:
-    """Run a call without lengths by one torch operation."""
+def fused_scan(call: GatedScan, *, batch_sizes: Tensor | None = None) -> tuple[Tensor, State]:
+    """Run a call without lengths by one torch operation, or one whose inputs are packed, with the rows at each step."""
     weights = [call.input_weight, call.hidden_weight]
     if call.input_bias is not None and call.hidden_bias is not None:
         weights += [call.input_bias, call.hidden_bias]
@@ -44,7 +45,10 @@ def fused_scan(call: GatedScan) -> tuple[Tensor, State]:
     initial = state[0] if len(state) == 1 else state
     biased, training = call.input_bias is not None, torch.is_grad_enabled()
     # layers 1, dropout 0, not bidirectional, batch first
-    outputs, *last = FUSED[call.formula](inputs, initial, weights, biased, 1, 0.0, training, False, True)
+    if batch_sizes is None:
+        outputs, *last = FUSED[call.formula](inputs, initial, weights, biased, 1, 0.0, training, False, True)
+    else:
+        outputs, *last = FUSED[call.formula](inputs, batch_sizes, initial, weights, biased, 1, 0.0, training, False)
     return outputs, tuple(part[0].to(old.dtype) for part, old in zip(last, call.state, strict=True))
 
 
@@ -85,9 +89,37 @@ def scan_by_segments(call: GatedScan) -> tuple[Tensor, State]:
     return torch.cat(outputs, 1).index_select(0, back), last  # (batch, time, output_size)
 
 
+def scan_packed(call: GatedScan) -> tuple[Tensor, State]:
+    """Run rows of different lengths packed: one operation of cuDNN, which gives the state at each row's last step.
+
+    Returns:
+        Outputs (batch, time, output_size), 0 past each length, and the state at each length.
+    """
+    lengths, (batch, time, _) = call.lengths, call.inputs.shape
+    assert lengths is not None
+    order = lengths.argsort(descending=True, stable=True)
+    counts = lengths.index_select(0, order).cpu()
+    going = int((counts > 0).sum())  # a row of no steps cannot be packed
+    state = tuple(part.index_select(0, order) for part in call.state)
+    back = order.argsort()
+    if not going:
+        outputs = call.inputs.new_zeros(batch, time, call.state[0].shape[-1])
+        return outputs, tuple(part.index_select(0, back) for part in state)
+    packed = pack_padded_sequence(call.inputs.index_select(0, order[:going]), counts[:going], batch_first=True)
+    begun = dataclasses.replace(call, inputs=packed.data, state=tuple(part[:going] for part in state))
+    results, after = fused_scan(begun, batch_sizes=packed.batch_sizes)
+    outputs, _ = pad_packed_sequence(packed._replace(data=results), batch_first=True, total_length=time)
+    outputs = pad(outputs, (0, 0, 0, 0, 0, batch - going))
+    last = tuple(torch.cat([now, before[going:]]) for now, before in zip(after, state, strict=True))
+    return outputs.index_select(0, back), tuple(part.index_select(0, back) for part in last)
+
+
 def _fused(*tensors: Tensor | None, call: GatedScan) -> tuple[Tensor, ...]:
     call = call.with_tensors(tensors)
-    outputs, state = fused_scan(call) if call.lengths is None else scan_by_segments(call)
+    if call.lengths is None:
+        outputs, state = fused_scan(call)
+    else:  # on a CPU, packing goes by the slow loops
+        outputs, state = scan_packed(call) if call.inputs.is_cuda else scan_by_segments(call)
     return (outputs, *state)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rnnkit.data.pairs import PairColumns
+from rnnkit.data.subwords import suggested_subword_size
+from rnnkit.data.vocabulary import Vocabulary
 from rnnkit.errors import ConfigError
 from rnnkit.tasks.options import StackOptions, VocabularyOptions, refuse_outside
+
+SUBWORDS = ("bpe", "unigram")
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,11 @@ class TranslationConfig(StackOptions, VocabularyOptions):
     vocabulary: Literal["character", "byte", "word", "bpe", "unigram"] = "bpe"
     joint: bool = True
     """Whether both sides share one vocabulary and its vectors."""
-    subword_dropout: float = 0.1
-    """Of vocabulary bpe: share of the merges left out at random in training (Provilkov et al. 2020)."""
-    layer: str = "lstm"
+    subword_dropout: float = 0.0
+    """Of vocabulary bpe: share of the merges left out at random in training (Provilkov et al. 2020); learns slowly."""
+    layer: str = "gru"
     num_layers: int = 2
-    hidden_size: int = 512
+    hidden_size: int = 256
     """Units of each layer; of a bidirectional encoder, half of them read backwards."""
     bidirectional: bool = True
     """Read the source backwards too."""
@@ -71,6 +76,14 @@ class TranslationConfig(StackOptions, VocabularyOptions):
             raise ConfigError(f"valid_share is {self.valid_share}; expected a share in (0, 1)")
         if self.bidirectional and self.hidden_size % 2:
             raise ConfigError(f"hidden_size is {self.hidden_size}; expected an even number, half of it a direction")
+
+    def learn_vocabulary(self, texts: Iterable[str]) -> Vocabulary:
+        """Learn the vocabulary that the options name, of subwords twice a language model's, for shorter lines."""
+        if self.vocabulary not in SUBWORDS or self.vocabulary_size is not None:
+            return super().learn_vocabulary(texts)
+        texts = list(texts)
+        size = 2 * suggested_subword_size(sum(len(text.encode("utf-8", "replace")) for text in texts))
+        return replace(self, vocabulary_size=size).learn_vocabulary(texts)
 
     @property
     def columns(self) -> PairColumns:

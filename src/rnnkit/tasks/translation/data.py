@@ -13,9 +13,7 @@ from torch import Tensor
 from rnnkit.data.ragged import Ragged, load_array
 from rnnkit.data.texts import read_bytes
 from rnnkit.data.tokens import UNKNOWN
-from rnnkit.tasks.translation.config import TranslationConfig
-
-SUBWORDS = ("bpe", "unigram")
+from rnnkit.tasks.translation.config import SUBWORDS, TranslationConfig
 
 
 class PairBatch(NamedTuple):
