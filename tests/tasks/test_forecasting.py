@@ -151,6 +151,22 @@ def test_a_table_that_cannot_be_used_is_refused_by_its_line(cells: Any, message:
     assert not (tmp_path / "run" / "model").exists()
 
 
+def test_a_series_of_a_few_values_is_learnt_from(tmp_path: Path):
+    days = [str(day) for day in np.arange("2020-01-01", 2 * TINY["horizon"] + 1, dtype="datetime64[D]")]
+    path = write(tmp_path / "few.csv", {"ds": days, "y": [float(number) for number in range(len(days))]})
+    result = rnnkit.train("forecast", path, run=tmp_path / "run", **TINY)
+    assert len(result.model.predict()[0].median) == TINY["horizon"]
+    one = write(tmp_path / "one.csv", {"ds": days[:2], "y": [1.0, None]})
+    with pytest.raises(DataError, match="no series has two values to learn from|two time stamps"):
+        rnnkit.train("forecast", one, valid=path, run=tmp_path / "one", **TINY)
+
+
+def test_a_column_that_is_not_there_is_named_by_its_option(tmp_path: Path):
+    path = write(tmp_path / "a.csv", {"ds": ["2020-01-01", "2020-01-02"], "y": [1.0, 2.0]})
+    with pytest.raises(ConfigError, match=r"future_columns is 'holiday', which .*a.csv does not have"):
+        rnnkit.train("forecast", path, run=tmp_path / "run", future_columns="holiday", **TINY)
+
+
 def test_a_series_that_never_changes_is_forecast_to_stay(tmp_path: Path):
     days = [str(day) for day in np.arange("2020-01-01", 120, dtype="datetime64[D]")]
     result = rnnkit.train(

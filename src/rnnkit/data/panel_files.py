@@ -150,13 +150,14 @@ def _read_rows(frame: Frame) -> Panel:
 def _read_steps(frame: Frame, columns: PanelColumns, known: Frequency | None, *, ticks: bool) -> Panel:
     time = _time_columns(frame, columns)
     key = _id_column(frame, columns, time)
-    targets = _target_columns(frame, columns, taken=[*time, *([key] if key else [])])
-    stamps, notes = _stamps(frame, time)
-    values = {name: frame.numbers(name, what="target column") for name in targets}
     beside = tuple(
         {name: _covariate(frame, name) for name in (frame.find(one, option=f"{option}_columns") for one in wanted)}
         for option, wanted in (("past", columns.past), ("future", columns.future), ("static", columns.static))
     )
+    taken = {*time, *([key] if key else []), *(name for some in beside for name in some)}
+    targets = _target_columns(frame, columns, taken=taken)
+    stamps, notes = _stamps(frame, time)
+    values = {name: frame.numbers(name, what="target column") for name in targets}
     groups = list(_groups(frame.cells(key))) if key else [("", np.arange(frame.table.height))]
     if known is None:
         unique = [np.unique(stamps[rows]) for _, rows in groups]
@@ -296,14 +297,10 @@ def _id_column(frame: Frame, columns: PanelColumns, time: list[str]) -> str | No
     return found[0] if found else None
 
 
-def _target_columns(frame: Frame, columns: PanelColumns, *, taken: list[str]) -> list[str]:
+def _target_columns(frame: Frame, columns: PanelColumns, *, taken: set[str]) -> list[str]:
     if columns.target is not None:
         return [frame.find(part, option="target_column") for part in columns.target.split(",")]
-    others = {
-        *taken,
-        *(frame.find(name, option="columns") for name in (*columns.past, *columns.future, *columns.static)),
-    }
-    known = {name.strip().lower(): name for name in frame.headings if name not in others}
+    known = {name.strip().lower(): name for name in frame.headings if name not in taken}
     for name in TARGET_NAMES:
         if name in known:
             return [known[name]]

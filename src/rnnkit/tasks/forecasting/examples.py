@@ -316,6 +316,7 @@ def half_life_of(facts: Facts, config: ForecastingConfig) -> float:
 
 
 def first_seen(values: np.ndarray) -> int:
-    """Return how many steps of a series must be seen for its spread to mean something."""
+    """Return how many steps of a series must be seen for its spread to mean something; of a short one, half."""
     present = np.flatnonzero(~np.isnan(values))
-    return int(present[min(LEAST_VALUES, len(present)) - 1]) + 1 if len(present) else len(values)
+    least = min(LEAST_VALUES, max(len(present) // 2, 1))
+    return int(present[least - 1]) + 1 if len(present) else len(values)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnkit.errors import DataError
 from rnnkit.tasks.forecasting.history import Histories
 from rnnkit.tasks.forecasting.windows import Ahead, Views
 
@@ -57,7 +58,18 @@ class TrainingWindows:
 
     @classmethod
     def cover(cls, histories: Histories, views: Views) -> TrainingWindows:
-        """Lay windows over all series, each overlapping the one before by what is unused of it."""
+        """Lay windows over all series, each overlapping the one before by what is unused of it.
+
+        Args:
+            histories: The series.
+            views: How windows become features.
+
+        Returns:
+            The windows.
+
+        Raises:
+            DataError: If no series has two values.
+        """
         time = min(max(SEASONS * max(views.lags.seasons, default=1), LEAST_STEPS), MOST_STEPS)
         rows = [
             (index, start)
@@ -65,6 +77,8 @@ class TrainingWindows:
             for start in range(0, max(length - time // UNUSED, 1), time - time // UNUSED)
             if histories.starts[index] < length
         ]
+        if not rows:
+            raise DataError("no series has two values to learn from; expected a value, and a later one to forecast.")
         count = _drawn(views)
         origins = int(np.maximum(histories.values.lengths - histories.starts, 0).sum())
         series, starts = np.tile(np.array(rows, dtype=np.int64).T, -(-origins // (len(rows) * count)))
