@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from rnnkit.checkpoint import writing
 from rnnkit.cli.options import Common, arriving_text
-from rnnkit.cli.output import print_json, print_rows
+from rnnkit.cli.output import print_json, print_rows, refuse_without_folder
 from rnnkit.errors import ConfigError, DataError
 from rnnkit.figures import ForecastPanel, forecast_panels
 from rnnkit.tasks import Forecasting
@@ -57,6 +57,7 @@ def predict_series(
     """
     if output is not None and output.suffix not in OUTPUTS:
         raise ConfigError(f"--output is {output}; expected a name that ends in {', '.join(OUTPUTS)}")
+    refuse_without_folder(output=output, plot=options.plot)
     path = file if file is not None else Path(words) if words is not None and Path(words).is_file() else None
     names = None if words is None and file is None else [str(words)] if path is None else task.read_inputs(path)
     found = task.predict(names, horizon=options.horizon)

@@ -6,12 +6,28 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from rnnkit.errors import ConfigError
 from rnnkit.metrics import format_metric, metric_words
+
+
+def refuse_without_folder(**files: Path | None) -> None:
+    """Refuse files that cannot be written for want of a folder, before any work is done for them.
+
+    Args:
+        **files: By the name of the option that names each; None is none.
+
+    Raises:
+        ConfigError: If a folder is not there.
+    """
+    for option, path in files.items():
+        if path is not None and not path.parent.is_dir():
+            raise ConfigError(f"--{option} is {path}, but there is no folder {path.parent}; make it, or name another.")
 
 
 def print_json(value: Any) -> None:

@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from rnnkit.checkpoint import load, writing
 from rnnkit.cli.options import Common
-from rnnkit.cli.output import print_json, print_rows
+from rnnkit.cli.output import print_json, print_rows, refuse_without_folder
 from rnnkit.decoding.beam import Beam
 from rnnkit.decoding.search import Sampling
 from rnnkit.errors import ConfigError
@@ -105,6 +105,7 @@ def translate_texts(
         output: A file for the translations, a line each.
         common: How to report.
     """
+    refuse_without_folder(output=output, alignment=options.alignment)
     others = [_open_other(path, task) for path in options.ensemble or ()]
     began, first, tokens = time.perf_counter(), True, 0
     with _written(output) as file:

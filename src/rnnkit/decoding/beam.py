@@ -46,10 +46,10 @@ class Beam:
         for name, least in (("size", 1), ("no_repeat_ngram", 1), ("minimum_length", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise ConfigError(f"{name} is {value}; expected {least} or more")
+                raise ConfigError(f"the beam's {name} is {value}; expected {least} or more")
         for name in ("length_penalty", "coverage_penalty"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
+                raise ConfigError(f"the beam's {name} is {getattr(self, name)}; expected 0 or more")
 
 
 @dataclass(frozen=True)
