@@ -18,7 +18,7 @@ from rnnkit.data.samples import sample_path
 from rnnkit.errors import ConfigError, DataError
 from rnnkit.metrics.forecasts import forecast_metrics, naive_scales
 from rnnkit.tasks import Forecasting
-from rnnkit.tasks.forecasting import narrowed
+from rnnkit.tasks.forecasting import narrowed, present
 from rnnkit.tasks.forecasting.examples import encode_part
 from rnnkit.tasks.forecasting.origins import forecast_origins
 from rnnkit.tasks.forecasting.present import Present
@@ -84,7 +84,7 @@ def test_updates_equal_reading_the_history_anew(options: dict[str, Any], forecas
     assert np.allclose(read.forecast(model.network, model.views, series), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_an_update_by_frames_goes_on_as_the_longer_file_does(tmp_path: Path):
+def test_an_update_by_frames_goes_on_as_the_longer_file_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     values = sine()
     days = [str(day) for day in np.arange("2020-01-01", 400, dtype="datetime64[D]")]
     short = write(tmp_path / "short.csv", {"ds": days[:380], "y": values[:380]})
@@ -92,7 +92,9 @@ def test_an_update_by_frames_goes_on_as_the_longer_file_does(tmp_path: Path):
     first = rnnkit.train("forecast", short, run=tmp_path / "a", **TINY).model
     again = rnnkit.load(tmp_path / "a")
     assert first.update(pl.DataFrame({"ds": days[380:383], "y": values[380:383]})) == ["y"]
+    monkeypatch.setattr(present, "STEPS_AT_ONCE", 7)
     first.update({"ds": days[383:], "y": values[383:]})
+    monkeypatch.undo()
     again.read_inputs(long)
     (one,), (other,) = first.predict(), again.predict()
     assert one.times == other.times == ("2021-02-04", "2021-02-05", "2021-02-06", "2021-02-07")

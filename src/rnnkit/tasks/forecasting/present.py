@@ -81,9 +81,11 @@ class Present:
     def _carried_one(self, reader: Reader, views: Views, index: int, new: int) -> Self:
         """Let the network read the last `new` steps of one series."""
         series, row = np.array([index]), slice(index, index + 1)
-        starts = self.tail.values.lengths[series] - new
-        inputs = views.inputs(self.tail, series, starts, np.array([new]))
-        said, after = reader.read(inputs, tuple(part[row] for part in self.state))
+        first = self.tail.values.lengths[series] - new
+        said, after = self.hidden[row], tuple(part[row] for part in self.state)
+        for start in range(0, new, STEPS_AT_ONCE):
+            inputs = views.inputs(self.tail, series, first + start, np.array([min(new - start, STEPS_AT_ONCE)]))
+            said, after = reader.read(inputs, after)
         if len(self.tail) == 1:
             return replace(self, state=after, hidden=said)
         state, hidden = [part.clone() for part in self.state], self.hidden.clone()
