@@ -6,11 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
-from zipfile import BadZipFile
 
 import numpy as np
 
-from rnnkit.errors import CheckpointError
+from rnnkit.baselines.saved import opened
 
 PRIOR = 0.5  # of a word's tags, so many are supposed to be as those of rare words are
 
@@ -69,8 +68,5 @@ class FrequentTag:
         Raises:
             CheckpointError: If a file is missing or damaged.
         """
-        try:
-            with np.load(folder / "tags.npz", allow_pickle=False) as saved:
-                return cls(json.loads((folder / "words.json").read_text()), saved["counts"], saved["rare"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise CheckpointError(f"{folder}: the baseline cannot be read ({error}); train again.") from error
+        with opened(folder / "tags.npz") as saved:
+            return cls(json.loads((folder / "words.json").read_text()), saved["counts"], saved["rare"])

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from zipfile import BadZipFile
 
 import numpy as np
 
-from rnnkit.errors import CheckpointError
+from rnnkit.baselines.saved import opened
 
 ROUNDS = 5  # of expectation maximisation
 MOST_LINKS = 20_000_000  # of a source and a target token, learnt from
@@ -95,9 +94,5 @@ class Lexicon:
         Raises:
             CheckpointError: If the file is missing or damaged.
         """
-        path = folder / "lexicon.npz"
-        try:
-            with np.load(path, allow_pickle=False) as saved:
-                return cls(saved["keys"], saved["shares"], int(saved["target_size"]))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise CheckpointError(f"{path}: the baseline cannot be read ({error}); train again.") from error
+        with opened(folder / "lexicon.npz") as saved:
+            return cls(saved["keys"], saved["shares"], int(saved["target_size"]))

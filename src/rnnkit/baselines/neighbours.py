@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
-from zipfile import BadZipFile
 
 import numpy as np
 
-from rnnkit.errors import CheckpointError
+from rnnkit.baselines.saved import opened
 
 STEPS = 48  # every series is stretched to
 MOST_SERIES = 5000  # compared with; more are sampled evenly
@@ -138,19 +137,15 @@ class NearestSeries:
         Raises:
             CheckpointError: If the file is missing or damaged.
         """
-        path = folder / "neighbours.npz"
-        try:
-            with np.load(path, allow_pickle=False) as saved:
-                return cls(
-                    saved["series"],
-                    saved["targets"],
-                    saved["deviations"],
-                    form=str(saved["form"]),
-                    confidence=float(saved["confidence"]),
-                    num_labels=int(saved["num_labels"]),
-                )
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise CheckpointError(f"{path}: the baseline cannot be read ({error}); train again.") from error
+        with opened(folder / "neighbours.npz") as saved:
+            return cls(
+                saved["series"],
+                saved["targets"],
+                saved["deviations"],
+                form=str(saved["form"]),
+                confidence=float(saved["confidence"]),
+                num_labels=int(saved["num_labels"]),
+            )
 
 
 def _stretched(series: np.ndarray, steps: int = STEPS) -> np.ndarray:

@@ -6,11 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
-from zipfile import BadZipFile
 
 import numpy as np
 
-from rnnkit.errors import CheckpointError
+from rnnkit.baselines.saved import opened
 
 FIT_TEXTS = 100_000  # more are sampled evenly: on 100,000 reviews the fit takes a minute
 TERMS_PATTERN = r"(?u)\b\w+\b"
@@ -104,13 +103,10 @@ class TfidfLogistic:
         Raises:
             CheckpointError: If a file is missing or damaged.
         """
-        try:
-            with np.load(folder / "tfidf.npz", allow_pickle=False) as saved:
-                terms = json.loads((folder / "terms.json").read_text())
-                arrays = [saved[name] for name in ("weights", "coefficients", "biases")]
-                return cls(terms, *arrays, multi_label=bool(saved["multi_label"]))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise CheckpointError(f"{folder}: the baseline cannot be read ({error}); train again.") from error
+        with opened(folder / "tfidf.npz") as saved:
+            terms = json.loads((folder / "terms.json").read_text())
+            arrays = [saved[name] for name in ("weights", "coefficients", "biases")]
+            return cls(terms, *arrays, multi_label=bool(saved["multi_label"]))
 
 
 def _vectorizer(**options: Any) -> Any:
