@@ -226,7 +226,6 @@ def test_twenty_thousand_steps_are_as_right_as_a_few(layer_class):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # under the sanitizers, on a busy machine
 def test_memory_does_not_grow_over_ten_thousand_sessions_and_calls():
     resource = pytest.importorskip("resource")
     layer, inputs = GRU(8, 32), torch.randn(1, 2, 8)
