@@ -53,8 +53,9 @@ TIMED = {1: 100, 64: 512}  # sentences
 
 def run(row: dict[str, Any]) -> dict[str, Any]:
     data = DATA[row["data"]]
+    root = Path(os.environ["RNNKIT_DATA"]) / "translation" / data.folder
+    paths = {part: [root / name for name in names] for part, names in data.files.items()}
     with tempfile.TemporaryDirectory() as place:
-        paths = {part: pairs_of(data, part, Path(place)) for part in data.files}
         result = rnnkit.train(
             "translation",
             paths.pop("train"),
@@ -69,7 +70,7 @@ def run(row: dict[str, Any]) -> dict[str, Any]:
         model = result.model
         assert isinstance(model, Translator)
         baseline = load_baseline(model, result.run)
-        tests = {part: model.encode(model.read([path], model.config)) for part, path in paths.items()}
+        tests = {part: model.encode(model.read(files, model.config)) for part, files in paths.items()}
         some = read_bytes(next(iter(tests.values())).source_texts)
         return {
             "options": data.options,
@@ -82,19 +83,6 @@ def run(row: dict[str, Any]) -> dict[str, Any]:
             "steps": result.steps,
             "parameters": sum(p.numel() for p in model.network.parameters()),
         }
-
-
-def pairs_of(data: Data, part: str, place: Path) -> Path:
-    """Return a file of pairs: that of the set, or one that two parallel files are joined into."""
-    root = Path(os.environ["RNNKIT_DATA"]) / "translation" / data.folder
-    files = [root / name for name in data.files[part]]
-    if len(files) == 1:
-        return files[0]
-    sides = [[" ".join(line.split()) for line in one.read_text().splitlines()] for one in files]
-    joined = place / f"{part}.tsv"
-    rows = ["source\ttarget", *(f"{source}\t{target}" for source, target in zip(*sides, strict=True))]
-    joined.write_text("\n".join(rows))
-    return joined
 
 
 def scored(model: Translator, baseline: Any, data: Any) -> dict[str, Any]:
