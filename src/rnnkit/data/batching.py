@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 
 from rnnkit.data.documents import cut_blocks
+from rnnkit.data.ragged import write_header
 from rnnkit.data.tokens import DOCUMENT, Vocabulary
 from rnnkit.errors import CheckpointError, ConfigError, DataError
 
@@ -45,16 +46,16 @@ class TokenStream:
             The stream, memory-mapped.
         """
         Path(folder).mkdir(parents=True, exist_ok=True)
-        dtype = np.dtype(np.uint16 if vocabulary_size <= 2**16 else np.int32)
+        like = np.empty(0, dtype=np.uint16 if vocabulary_size <= 2**16 else np.int32)
         count, starts = 0, [np.empty(0, dtype=np.int64)]
         with (Path(folder) / "tokens.npy").open("wb") as file:
-            _write_header(file, dtype, count=0)
+            write_header(file, like, count=0)
             for tokens, begins in parts:
-                file.write(tokens.astype(dtype).data)
+                file.write(tokens.astype(like.dtype).data)
                 starts.append(count + begins)
                 count += len(tokens)
             file.seek(0)
-            _write_header(file, dtype, count=count)  # of the same length: numpy leaves room for the array to grow
+            write_header(file, like, count=count)  # of the same length: numpy leaves room for the array to grow
         np.save(Path(folder) / "starts.npy", np.concatenate(starts))
         return cls.load(folder)
 
@@ -76,11 +77,6 @@ class TokenStream:
                 f"{folder}: the encoded text cannot be read ({error}); delete the folder to encode it again."
             ) from None
         return cls(tokens, starts)
-
-
-def _write_header(file: BinaryIO, dtype: np.dtype, *, count: int) -> None:
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (count,)}
-    np.lib.format.write_array_header_1_0(file, header)
 
 
 def encode_documents(

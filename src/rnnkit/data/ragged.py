@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 import numpy as np
 
@@ -47,7 +47,9 @@ class Ragged:
     @cached_property
     def lengths(self) -> np.ndarray:
         """(sequences,) int64."""
-        return np.diff(self.ends, prepend=0)
+        lengths = self.ends.copy()
+        lengths[1:] -= self.ends[:-1]
+        return lengths
 
     def padded(self, indices: Sequence[int] | np.ndarray, *, longest: int | None = None) -> tuple[np.ndarray, ...]:
         """Lay some sequences out as rows.
@@ -72,6 +74,31 @@ class Ragged:
         np.save(folder / f"{name}-ends.npy", self.ends)
 
     @classmethod
+    def write(cls, folder: Path, name: str, sequences: Iterable[np.ndarray], *, like: np.ndarray) -> Ragged:
+        """Write what `save` would as the sequences come, so that they are never all in memory.
+
+        Args:
+            folder: Made if need be.
+            name: Of the files.
+            sequences: In order.
+            like: (0, ...) of the type and shape of a step.
+
+        Returns:
+            The sequences, which stay on disk until they are used.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        lengths = []
+        with (folder / f"{name}.npy").open("wb") as file:
+            write_header(file, like, count=0)
+            for one in sequences:
+                file.write(np.ascontiguousarray(one, dtype=like.dtype).data)
+                lengths.append(len(one))
+            file.seek(0)
+            write_header(file, like, count=sum(lengths))  # of the same length: numpy leaves room for the array to grow
+        np.save(folder / f"{name}-ends.npy", np.cumsum(np.array(lengths, dtype=np.int64)))
+        return cls.load(folder, name)
+
+    @classmethod
     def load(cls, folder: Path, name: str) -> Ragged:
         """Read what `save` wrote; the values stay on disk until they are used.
 
@@ -82,6 +109,13 @@ class Ragged:
             CheckpointError: If a file is missing or damaged.
         """
         return cls(load_array(folder / f"{name}.npy", mmap=True), load_array(folder / f"{name}-ends.npy"))
+
+
+def write_header(file: BinaryIO, like: np.ndarray, *, count: int) -> None:
+    """Write the head of a .npy file of `count` steps, each of the type and shape of those of `like`, (0, ...)."""
+    described = np.lib.format.dtype_to_descr(like.dtype)
+    shape = (count, *like.shape[1:])
+    np.lib.format.write_array_header_1_0(file, {"descr": described, "fortran_order": False, "shape": shape})
 
 
 def load_array(path: Path, *, mmap: bool = False) -> np.ndarray:

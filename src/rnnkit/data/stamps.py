@@ -200,6 +200,9 @@ def parse_stamps(cells: Sequence[str], places: Sequence[str], *, column: str) ->
     numbers = _whole_numbers(stripped)
     if numbers is not None and not _compact_dates(numbers):
         return _from_numbers(numbers), []
+    seconds = _read(stripped, ISO)
+    if len(seconds) == len(stripped):  # no other style reads such a cell as another time
+        return np.array(seconds, dtype="datetime64[s]"), []
     styles = _styles(stripped[0], places[0], column)
     read = {style: _read(stripped, style) for style in styles}
     whole = [style for style in styles if len(read[style]) == len(stripped)]

@@ -41,24 +41,31 @@ def calendar_features(frequency: Frequency, numbers: np.ndarray) -> np.ndarray:
     periods = calendar_periods(frequency)
     if not periods:
         return np.zeros((*numbers.shape, 0), dtype=np.float32)
+    if numbers.size == 1:
+        return _features(periods, frequency.stamps(numbers))
     steps, places = np.unique(numbers, return_inverse=True)
-    stamps = frequency.stamps(steps)
-    angles = 2 * np.pi * np.stack([_share(name, stamps) for name in periods], axis=-1)
-    features = np.concatenate([np.sin(angles), np.cos(angles)], axis=-1).astype(np.float32)
-    return features[places.reshape(numbers.shape)]
+    return _features(periods, frequency.stamps(steps))[places.reshape(numbers.shape)]
 
 
-def _share(period: str, stamps: np.ndarray) -> np.ndarray:
+def _features(periods: tuple[str, ...], stamps: np.ndarray) -> np.ndarray:
+    """Return the sines, then the cosines, (..., 2 x periods) float32, of stamps, (...)."""
+    seconds, days = stamps.astype("datetime64[s]").astype(np.int64), stamps.astype("datetime64[D]")
+    angles = np.empty((*stamps.shape, len(periods)))
+    for place, name in enumerate(periods):
+        angles[..., place] = _share(name, seconds, days)
+    angles *= 2 * np.pi
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1, dtype=np.float32)
+
+
+def _share(period: str, seconds: np.ndarray, days: np.ndarray) -> np.ndarray:
     """Return which share of a cycle is over at each stamp, in [0, 1)."""
-    seconds = stamps.astype("datetime64[s]").astype(np.int64)
-    days = stamps.astype("datetime64[D]")
     if period in ("minute", "hour", "day"):
         length = {"minute": 60, "hour": 3600, "day": DAY}[period]
         return seconds % length / length
     if period == "week":
         return (seconds - 4 * DAY) % WEEK / WEEK  # 1970 began on a Thursday, so this begins on Monday
-    months = stamps.astype("datetime64[M]")
+    months = days.astype("datetime64[M]")
     if period == "month":
         lengths = ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype(np.int64)
         return (days - months).astype(np.int64) / lengths
-    return (days - stamps.astype("datetime64[Y]")).astype(np.int64) / (YEAR_DAYS + 1)
+    return (days - days.astype("datetime64[Y]")).astype(np.int64) / (YEAR_DAYS + 1)
