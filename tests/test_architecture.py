@@ -35,11 +35,12 @@ LATE_PACKAGES = {
     "rich": "only a person watching needs it",
     "polars": "only tables of series need it",
     "narwhals": "only frames of series need it",
-    "scipy": "takes half a second to import, and only forecasts need it",
+    "scipy": "takes half a second to import, and only forecasts and speech need it",
     "sklearn": "takes a second to import, and only a baseline needs it",
     "soundfile": "only recordings need it, and the package may be missing",
     "soxr": "only recordings need it, and the package may be missing",
     "kaldi_native_fbank": "only recordings need it, and the package may be missing",
+    "jiwer": "only transcripts are measured by it, and the package may be missing",
     "sacrebleu": "only translations are measured by it, and the package may be missing",
     "torch.utils.tensorboard": "only --tensorboard needs it, and the package may be missing",
 }

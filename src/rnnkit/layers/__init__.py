@@ -10,6 +10,7 @@ from rnnkit.layers.options import OPTIONS
 from rnnkit.layers.pooling import POOLINGS, Pooling
 from rnnkit.layers.softmax import AdaptiveEmbedding, AdaptiveSoftmax, default_cutoffs, linear_cross_entropy
 from rnnkit.layers.stack import Stack
+from rnnkit.layers.subsampling import Subsampling
 from rnnkit.layers.variants import CoupledLSTM, LayerNormGRU, LayerNormLSTM, PeepholeLSTM, ResetBeforeGRU
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "ReluRNN",
     "ResetBeforeGRU",
     "Stack",
+    "Subsampling",
     "default_cutoffs",
     "linear_cross_entropy",
 ]

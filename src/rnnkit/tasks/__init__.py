@@ -5,6 +5,7 @@ from rnnkit.tasks.base import Task
 from rnnkit.tasks.forecasting import Forecasting
 from rnnkit.tasks.language_model import LanguageModel
 from rnnkit.tasks.series_classification import SeriesClassification
+from rnnkit.tasks.speech import SpeechRecognition
 from rnnkit.tasks.tagging import Tagging
 from rnnkit.tasks.text_classification import TextClassification
 from rnnkit.tasks.translation import Translator
@@ -14,6 +15,7 @@ __all__ = [
     "Forecasting",
     "LanguageModel",
     "SeriesClassification",
+    "SpeechRecognition",
     "Tagging",
     "Task",
     "TextClassification",
@@ -23,7 +25,15 @@ __all__ = [
 
 TASKS: dict[str, type[Task]] = {
     task.name: task
-    for task in (LanguageModel, TextClassification, SeriesClassification, Tagging, Forecasting, Translator)
+    for task in (
+        LanguageModel,
+        TextClassification,
+        SeriesClassification,
+        Tagging,
+        Forecasting,
+        Translator,
+        SpeechRecognition,
+    )
 }
 
 

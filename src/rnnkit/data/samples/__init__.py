@@ -11,6 +11,7 @@ SAMPLES = {
     "weather": "forecasting/weather.csv",
     "reviews": "text_classification/reviews.csv",
     "sentences": "translation/sentences.tsv",
+    "digits": "speech/digits.tsv",
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnkit.data.audio import frame_length, frame_shift, log_mel
+from rnnkit.data.audio import Hearing, frame_length
 from rnnkit.errors import DataError, StreamError
 from rnnkit.kernels import State
 from rnnkit.streaming import Stream, pack_state, unpack_state
@@ -45,7 +45,7 @@ class SeriesStream(Stream):
         self._finished = False
         self._before = self.model.means.copy()
         self._samples = np.empty((0, len(self._before)), dtype=np.float32)
-        self._sound = np.empty(0, dtype=np.float32)  # less than a frame of it
+        self._hearing = Hearing(self.model.config.sample_rate)
         self._held = -1  # the label that may not fire again yet
         self._begin()
 
@@ -71,7 +71,8 @@ class SeriesStream(Stream):
         """
         if self._finished:
             raise StreamError("push after finish: reset() begins a new series")
-        values = self._hear(chunk) if self.model.hears and is_samples(chunk) else self.model.check_points(chunk)
+        sound = self.model.hears and is_samples(chunk)
+        values = self._hearing.push(np.asarray(chunk)) if sound else self.model.check_points(chunk)
         filled = fill_gaps(values, self._before)
         self._before = filled[-1].copy() if len(filled) else self._before
         self._samples = np.concatenate([self._samples, filled])
@@ -79,14 +80,6 @@ class SeriesStream(Stream):
         ready = len(self._samples) // stride * stride
         steps, self._samples = self._samples[:ready], self._samples[ready:]
         return self._events(steps)
-
-    def _hear(self, chunk: Sequence[Any] | np.ndarray) -> np.ndarray:
-        """Return the frames that are whole now, and keep what they do not end."""
-        rate = self.model.config.sample_rate
-        self._sound = np.concatenate([self._sound, np.asarray(chunk, dtype=np.float32)])
-        frames = log_mel(self._sound, rate)
-        self._sound = self._sound[len(frames) * frame_shift(rate) :]
-        return frames
 
     def finish(self) -> list[StepEvent]:
         """End the series: the last samples make a step, and what has not been decided yet is decided now."""
@@ -112,7 +105,7 @@ class SeriesStream(Stream):
             int(self._finished),
             int(self.continuous),
         ]
-        waiting = {"waiting": str(len(self._samples)), "sound": str(len(self._sound))}
+        waiting = {"waiting": str(len(self._samples)), "sound": str(len(self._hearing.rest))}
         return pack_state(self._tensors(), {"model": self.model.fingerprint, "place": json.dumps(place), **waiting})
 
     def restore(self, state: bytes) -> None:
@@ -127,7 +120,7 @@ class SeriesStream(Stream):
         self._step, self._run, self._leader, self._fired, self._held, finished, continuous = json.loads(facts["place"])
         self._finished, self.continuous = bool(finished), bool(continuous)
         self._samples = tensors["samples"].numpy()[: int(facts["waiting"])].copy()
-        self._sound = tensors["sound"].numpy()[: int(facts["sound"])].copy()
+        self._hearing.rest = tensors["sound"].numpy()[: int(facts["sound"])].copy()
         self._before = tensors["before"].numpy().copy()
         self._state = tuple(tensors[name] for name in self.model.network.state_names)
         self._last = self._event(tensors["last"].numpy()) if self._step else None
@@ -136,7 +129,7 @@ class SeriesStream(Stream):
         waiting = np.zeros((self.model.stride, len(self._before)), dtype=np.float32)
         waiting[: len(self._samples)] = self._samples
         sound = np.zeros(frame_length(self.model.config.sample_rate) if self.model.hears else 0, dtype=np.float32)
-        sound[: len(self._sound)] = self._sound
+        sound[: len(self._hearing.rest)] = self._hearing.rest
         last = np.zeros(len(self.model.labels))
         if self._last is not None:
             last[:] = self._answer
