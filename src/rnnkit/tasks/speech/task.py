@@ -55,9 +55,10 @@ class SpeechRecognition(Task):
     """A recogniser: trained from recordings and their texts, it says what is said, and when.
 
     Args:
-        config: Its options, with the sample rate.
+        config: Its options.
         vocabulary: Of the texts.
         level: Of the training recordings.
+        sample_rate: Samples a second that it hears.
         notes: What was noticed in the training files.
     """
 
@@ -73,16 +74,17 @@ class SpeechRecognition(Task):
     network: SpeechNetwork
 
     def __init__(
-        self, config: SpeechConfig, vocabulary: Vocabulary, level: Level, *, notes: Sequence[str] = ()
+        self,
+        config: SpeechConfig,
+        vocabulary: Vocabulary,
+        level: Level,
+        *,
+        sample_rate: int,
+        notes: Sequence[str] = (),
     ) -> None:
         self.config, self.vocabulary, self.level, self._notes = config, vocabulary, level, tuple(notes)
+        self.sample_rate = sample_rate
         self.network = SpeechNetwork(vocabulary.size, config)
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples a second that the model hears."""
-        assert self.config.sample_rate is not None
-        return self.config.sample_rate
 
     # Data
 
@@ -109,15 +111,14 @@ class SpeechRecognition(Task):
     def prepare(cls, examples: Recordings, config: SpeechConfig, *, start: Self | None = None) -> Self:
         """Learn sample rate, vocabulary and level from the training recordings, and draw a network or go on."""
         if start is not None:
-            task = cls(config, start.vocabulary, start.level, notes=examples.notes)
+            task = cls(config, start.vocabulary, start.level, sample_rate=start.sample_rate, notes=examples.notes)
             task.network.load_state_dict(start.network.state_dict())
             return task
         rate = config.sample_rate or examples.sample_rate(most=HIGHEST_RATE)
-        config = replace(config, sample_rate=rate)
-        vocabulary = config.learn_vocabulary(normalise(one.text, config) for one in examples.examples)
+        vocabulary = config.learn_vocabulary([normalise(one.text, config) for one in examples.examples])
         chosen = np.linspace(0, len(examples) - 1, min(len(examples), LEVEL_RECORDINGS)).astype(int)
         heard = (log_mel(examples.examples[index].samples(rate), rate, bands=config.bands) for index in chosen)
-        task = cls(config, vocabulary, Level.learn(heard), notes=examples.notes)
+        task = cls(config, vocabulary, Level.learn(heard), sample_rate=rate, notes=examples.notes)
         task._count_left_out(examples)
         return task
 
@@ -357,7 +358,8 @@ class SpeechRecognition(Task):
     def save_assets(self, folder: Path) -> None:
         """Write vocabulary.json and sound.json."""
         save_vocabulary(self.vocabulary, folder / "vocabulary.json")
-        (folder / "sound.json").write_text(json.dumps({"level": self.level.facts(), "notes": self._notes}))
+        facts = {"sample_rate": self.sample_rate, "level": self.level.facts(), "notes": self._notes}
+        (folder / "sound.json").write_text(json.dumps(facts))
 
     @classmethod
     def load_assets(cls, folder: Path, config: SpeechConfig) -> Self:
@@ -373,6 +375,8 @@ class SpeechRecognition(Task):
         with reading(path):
             facts = json.loads(path.read_text())
             level, notes = Level.from_facts(facts["level"]), [str(note) for note in facts["notes"]]
+            sample_rate = int(facts["sample_rate"])
             if level.means.shape != (config.bands,) or level.deviations.shape != (config.bands,):
                 raise ValueError(f"the level has {level.means.shape} bands; expected {config.bands}")
-        return cls(config, load_vocabulary(folder / "vocabulary.json"), level, notes=notes)
+        vocabulary = load_vocabulary(folder / "vocabulary.json")
+        return cls(config, vocabulary, level, sample_rate=sample_rate, notes=notes)
