@@ -38,6 +38,7 @@ LATE_PACKAGES = {
     "scipy": "takes half a second to import, and only forecasts and speech need it",
     "sklearn": "takes a second to import, and only a baseline needs it",
     "soundfile": "only recordings need it, and the package may be missing",
+    "sounddevice": "only a microphone needs it, and what it needs may be missing",
     "soxr": "only recordings need it, and the package may be missing",
     "kaldi_native_fbank": "only recordings need it, and the package may be missing",
     "jiwer": "only transcripts are measured by it, and the package may be missing",

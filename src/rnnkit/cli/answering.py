@@ -14,8 +14,25 @@ from rich.markup import escape
 
 from rnnkit.checkpoint import load
 from rnnkit.cli.forecasts import ForecastOptions, predict_series, stream_series
-from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, arriving_sound, arriving_text, given_inputs
+from rnnkit.cli.options import (
+    ANY_MACHINE,
+    AS_TABLES,
+    USUAL_SEARCH,
+    Common,
+    Machine,
+    Searching,
+    arriving_sound,
+    arriving_text,
+    given_inputs,
+)
 from rnnkit.cli.output import bar, print_json, print_rows
+from rnnkit.cli.transcripts import (
+    FusionOptions,
+    ListeningOptions,
+    TranscriptOptions,
+    stream_speech,
+    transcribe_recordings,
+)
 from rnnkit.cli.translations import TranslationOptions, translate_texts
 from rnnkit.data.schemes import OUTSIDE
 from rnnkit.errors import ConfigError
@@ -24,6 +41,7 @@ from rnnkit.tasks import (
     Forecasting,
     LanguageModel,
     SeriesClassification,
+    SpeechRecognition,
     Tagging,
     Task,
     TextClassification,
@@ -37,7 +55,9 @@ from rnnkit.tasks.text_classification import ScoreEvent, TextLabel
 from rnnkit.training.machine import choose_device
 
 FORECASTS, TRANSLATIONS = Group("Of forecasters", sort_key=2), Group("Of translators", sort_key=3)
-NO_FORECAST, NO_TRANSLATION = ForecastOptions(), TranslationOptions()
+SPEECH, SEARCHES = Group("Of recognisers of speech", sort_key=4), Group("Of translators and recognisers", sort_key=5)
+NO_FORECAST, NO_TRANSLATION, NO_TRANSCRIPT = ForecastOptions(), TranslationOptions(), TranscriptOptions()
+NO_FUSION, NO_LISTENING = FusionOptions(), ListeningOptions()
 MOST_ROWS = 100  # of a table of tokens; --json prints all
 MANY_INPUTS = 2000  # answered at a time, so that the first answers of a large file come soon
 SHOWN_CHARACTERS = 80  # of a text in a table
@@ -65,6 +85,9 @@ def predict(
     output: Path | None = None,
     forecast: Annotated[ForecastOptions, Parameter(name="*", group=FORECASTS)] = NO_FORECAST,
     translation: Annotated[TranslationOptions, Parameter(name="*", group=TRANSLATIONS)] = NO_TRANSLATION,
+    transcript: Annotated[TranscriptOptions, Parameter(name="*", group=SPEECH)] = NO_TRANSCRIPT,
+    fusion: Annotated[FusionOptions, Parameter(name="*", group=SPEECH)] = NO_FUSION,
+    searching: Annotated[Searching, Parameter(name="*", group=SEARCHES)] = USUAL_SEARCH,
     common: Common = AS_TABLES,
     machine: Machine = ANY_MACHINE,
 ) -> None:
@@ -82,13 +105,19 @@ def predict(
             translations, a line each.
         forecast: Of a forecaster: how far, and a picture.
         translation: Of a translator: how to search, and what to say besides.
+        transcript: Of a recogniser: what to say besides.
+        fusion: Of a recogniser: what else has a say.
+        searching: Of a translator or recogniser: how widely to search.
         common: How to report.
         machine: Where to compute.
     """
     if candidates < 1:
         raise ConfigError(f"candidates is {candidates}; expected at least 1")
     task = open_model(model, machine)
-    _refuse_others(task, model, forecast=forecast, translation=translation, output=output)
+    spoken = [*transcript.given, *fusion.given]
+    _refuse_others(task, model, forecast=forecast, translation=[*translation.given], speech=spoken, searching=searching)
+    if output is not None and not isinstance(task, (Forecasting, Translator)):
+        raise ConfigError(f"--output is for a forecaster or a translator; {model} is a {task.name} model")
     if early and not (isinstance(task, SeriesClassification) and task.decides_early):
         raise ConfigError(f"--early is for models of series that can stream; {model} cannot, or is a {task.name} model")
     if isinstance(task, Forecasting):
@@ -96,7 +125,12 @@ def predict(
         return
     inputs, typed = given_inputs(task, words, text=text, file=file, stdin=stdin)
     if isinstance(task, Translator):
-        translate_texts(task, inputs, typed=typed, options=translation, output=output, common=common)
+        translate_texts(
+            task, inputs, typed=typed, searching=searching, options=translation, output=output, common=common
+        )
+        return
+    if isinstance(task, SpeechRecognition):
+        transcribe_recordings(task, inputs, searching=searching, fusion=fusion, options=transcript, common=common)
         return
     if isinstance(task, LanguageModel):
         warn_unknown(task, "".join(inputs))
@@ -115,17 +149,29 @@ def predict(
 
 
 def _refuse_others(
-    task: Task, model: Path, *, forecast: ForecastOptions, translation: TranslationOptions, output: Path | None
+    task: Task,
+    model: Path,
+    *,
+    forecast: ForecastOptions,
+    translation: Sequence[str],
+    speech: Sequence[str],
+    searching: Searching,
 ) -> None:
     """Refuse options that are for models of another kind."""
     given = [] if isinstance(task, Forecasting) else [(name, "forecaster") for name in forecast.given]
     if not isinstance(task, Translator):
-        given += [(f"--{name.replace('_', '-')}", "translator") for name in translation.given]
-    if output is not None and not isinstance(task, (Forecasting, Translator)):
-        given.append(("--output", "forecaster or a translator"))
+        given += [(_option(name), "translator") for name in translation]
+    if not isinstance(task, SpeechRecognition):
+        given += [(_option(name), "recogniser of speech") for name in speech]
+    if not isinstance(task, (Translator, SpeechRecognition)):
+        given += [(_option(name), "translator or recogniser of speech") for name in searching.given]
     if given:
         name, kind = given[0]
         raise ConfigError(f"{name} is for a {kind}; {model} is a {task.name} model")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _answers(task: Task, inputs: Sequence[Any], typed: bool, candidates: int) -> Iterable[list[Any]]:
@@ -255,24 +301,36 @@ def stream(
     *,
     candidates: int = 3,
     lines: Annotated[bool, Parameter(negative=())] = False,
+    listening: Annotated[ListeningOptions, Parameter(name="*", group=SPEECH)] = NO_LISTENING,
+    fusion: Annotated[FusionOptions, Parameter(name="*", group=SPEECH)] = NO_FUSION,
+    beam: Annotated[int | None, Parameter(group=SPEECH)] = None,
     common: Common = AS_TABLES,
     machine: Machine = ANY_MACHINE,
 ) -> None:
     """Follow standard input live: for each token its surprise and what is likely next, the label so far, or its tag.
 
-    Of series a line is a point, as [0.1, 0.2], or a list of points; an empty line ends a series. A model of recordings
-    takes sound instead: 16-bit little-endian samples of one channel, at the model's sample rate.
+    Of series a line is a point, as [0.1, 0.2], or a list of points; an empty line ends a series. A model of recordings,
+    and a recogniser of speech, take sound: 16-bit little-endian samples of one channel, at the model's sample rate.
 
     Args:
         model: A run or model folder.
         candidates: How many possible answers to name.
         lines: Begin anew with every line: it is a text, or a series, of its own.
+        listening: Of a recogniser: where sound comes from, and when a text is final.
+        fusion: Of a recogniser: what else has a say.
+        beam: Of a recogniser: readings kept in the search.
         common: How to report.
         machine: Where to compute.
     """
     if candidates < 1:
         raise ConfigError(f"candidates is {candidates}; expected at least 1")
     task = open_model(model, machine)
+    if isinstance(task, SpeechRecognition):
+        stream_speech(task, beam=beam, fusion=fusion, options=listening, common=common)
+        return
+    spoken = [*listening.given, *fusion.given, *(["beam"] if beam is not None else [])]
+    if spoken:
+        raise ConfigError(f"{_option(spoken[0])} is for a recogniser of speech; {model} is a {task.name} model")
     if isinstance(task, SeriesClassification):
         _stream_series(task, candidates, lines=lines, common=common)
         return

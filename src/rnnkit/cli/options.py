@@ -92,7 +92,23 @@ class ParallelTraining(Parallel):
         return Parallel(self.valid_source, self.valid_target)
 
 
-AS_TABLES, ANY_MACHINE, NO_PARALLEL = Common(), Machine(), Parallel()
+@dataclass(frozen=True)
+class Searching:
+    """How widely to search for the likeliest text."""
+
+    beam: int | None = None
+    """Hypotheses kept in the search; 1 takes the likeliest token each time. Unless given, 5 of a translator, 1 of a
+    recogniser of speech, 8 of one with a language model or hot words."""
+    alternatives: int | None = None
+    """Answers to name of each input."""
+
+    @property
+    def given(self) -> list[str]:
+        """Names of the options that are given."""
+        return [name for name in ("beam", "alternatives") if getattr(self, name) is not None]
+
+
+AS_TABLES, ANY_MACHINE, NO_PARALLEL, USUAL_SEARCH = Common(), Machine(), Parallel(), Searching()
 
 
 def given_inputs(

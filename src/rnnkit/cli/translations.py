@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from rnnkit.checkpoint import load, writing
-from rnnkit.cli.options import Common
+from rnnkit.cli.options import Common, Searching
 from rnnkit.cli.output import print_json, print_rows, refuse_without_folder
 from rnnkit.decoding.beam import Beam
 from rnnkit.decoding.search import Sampling
@@ -25,7 +25,8 @@ from rnnkit.tasks import Task, Translator
 from rnnkit.tasks.translation import Translation
 
 AT_ONCE = 512  # texts, so that the first of a large file come soon
-SEARCH = ("beam", "length_penalty", "coverage_penalty", "no_repeat_ngram", "minimum_length", "prefix", "include")
+SEARCH = ("length_penalty", "coverage_penalty", "no_repeat_ngram", "minimum_length", "prefix", "include")
+PENALTIES = SEARCH[:4]
 DRAWING = ("temperature", "top_k", "top_p", "seed")
 
 
@@ -33,10 +34,6 @@ DRAWING = ("temperature", "top_k", "top_p", "seed")
 class TranslationOptions:
     """How to search, and what to say besides."""
 
-    beam: int | None = None
-    """Hypotheses kept in the search; 5 unless given, 1 takes the likeliest token each time."""
-    alternatives: int | None = None
-    """Translations to name of each text."""
     length_penalty: float | None = None
     """How much longer translations are favoured; 1 unless given, 0 not at all."""
     coverage_penalty: float | None = None
@@ -67,23 +64,21 @@ class TranslationOptions:
         """Names of the options that are given."""
         return [one.name for one in fields(self) if getattr(self, one.name) is not None]
 
-    @property
-    def sampling(self) -> Sampling | None:
-        """How to draw; None where translations are searched for."""
+    def sampling(self, beam: int | None) -> Sampling | None:
+        """Say how to draw; None where translations are searched for, as they are with a beam."""
         drawing = [name for name in self.given if name in DRAWING]
         if not drawing:
             return None
-        if searching := [name for name in self.given if name in SEARCH]:
+        if searching := [*(["beam"] if beam is not None else []), *(name for name in self.given if name in SEARCH)]:
             raise ConfigError(f"{searching[0]} is for a search and {drawing[0]} for drawing; expected one of them")
         return Sampling(
             temperature=1.0 if self.temperature is None else self.temperature, top_k=self.top_k, top_p=self.top_p
         )
 
-    @property
-    def search(self) -> Beam:
-        """How to search."""
-        named = {"beam": "size", **{name: name for name in SEARCH[1:5]}}
-        return Beam(**{named[name]: getattr(self, name) for name in self.given if name in named})
+    def search(self, beam: int | None) -> Beam:
+        """Say how to search, with a beam of some size or the usual one."""
+        size = {} if beam is None else {"size": beam}
+        return Beam(**size, **{name: getattr(self, name) for name in self.given if name in PENALTIES})
 
 
 def translate_texts(
@@ -91,6 +86,7 @@ def translate_texts(
     texts: Sequence[str],
     *,
     typed: bool,
+    searching: Searching,
     options: TranslationOptions,
     output: Path | None,
     common: Common,
@@ -101,7 +97,8 @@ def translate_texts(
         task: The translator.
         texts: In order.
         typed: Whether it is one that was typed, of which more is said.
-        options: How.
+        searching: How widely to search.
+        options: How else.
         output: A file for the translations, a line each.
         common: How to report.
     """
@@ -112,18 +109,18 @@ def translate_texts(
         for start in range(0, len(texts), AT_ONCE):
             results = task.predict(
                 texts[start : start + AT_ONCE],
-                candidates=options.alternatives or 1,
-                beam=options.search,
+                candidates=searching.alternatives or 1,
+                beam=options.search(searching.beam),
                 prefix=options.prefix or "",
                 terms=options.include or (),
-                sampling=options.sampling,
+                sampling=options.sampling(searching.beam),
                 seed=(1 if options.seed is None else options.seed) + start,
                 align=options.alignment is not None,
                 others=others,
             )
             tokens += sum(one.tokens for one in results)
             for one in results:
-                _show(one, typed=typed, many=options.alternatives, file=file, common=common)
+                _show(one, typed=typed, many=searching.alternatives, file=file, common=common)
             if first and options.alignment is not None:
                 _draw(results[0], options.alignment, common)
             first = False

@@ -14,14 +14,17 @@ from rnnkit.checkpoint import Run, load_baseline, writing
 from rnnkit.cli.answering import open_model, warn_unknown
 from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, NO_PARALLEL, Common, Machine, Parallel
 from rnnkit.cli.output import print_json, print_metrics
+from rnnkit.cli.transcripts import FusionOptions, make_search
 from rnnkit.config import build, given, partial
 from rnnkit.decoding.search import Sampling
 from rnnkit.errors import ConfigError
-from rnnkit.tasks import Forecasting, LanguageModel, Task, Translator
+from rnnkit.tasks import Forecasting, LanguageModel, SpeechRecognition, Task, Translator
+from rnnkit.tasks.base import Comparison
 from rnnkit.tasks.forecasting import narrowed
 from rnnkit.tasks.language_model import Overlap, training_overlap, training_tokens
 
-SAMPLING = Group("Sampling", sort_key=2)
+SAMPLING, FUSION = Group("Sampling", sort_key=2), Group("Of recognisers of speech", sort_key=2)
+NO_FUSION = FusionOptions()
 
 
 def open_language_model(model: Path, machine: Machine, *, verb: str) -> LanguageModel:
@@ -42,6 +45,8 @@ def evaluate(
     ngram: Annotated[bool, Parameter(negative=())] = False,
     backtest: int | None = None,
     test_from: str | None = None,
+    beam: int | None = None,
+    fusion: Annotated[FusionOptions, Parameter(name="*", group=FUSION)] = NO_FUSION,
     parallel: Annotated[Parallel, Parameter(name="*")] = NO_PARALLEL,
     common: Common = AS_TABLES,
     machine: Machine = ANY_MACHINE,
@@ -57,6 +62,8 @@ def evaluate(
         backtest: Of a forecaster: forecast so many times from each series, evenly over what training has not seen;
             from every step of it unless given.
         test_from: Of a forecaster: forecast from this time stamp, or number of a step, on.
+        beam: Of a recogniser of speech: readings kept in the search.
+        fusion: Of a recogniser: what else has a say.
         parallel: Of a translator: parallel files in place of data.
         common: How to report.
         machine: Where to compute.
@@ -68,7 +75,7 @@ def evaluate(
         examples = _narrowed(task, model, examples, backtest=backtest, test_from=test_from)
         name = f"{name if data else 'its history'}{'' if test_from is None else f' from {test_from} on'}"
     began = time.perf_counter()
-    compared = task.compare(load_baseline(task, model), examples)
+    compared = _compared(task, model, examples, beam=beam, fusion=fusion)
     metrics, baselines, adaptation = compared.metrics, compared.baselines, {}
     if cache or dynamic or ngram:
         baselines = {"static": metrics, **baselines}
@@ -96,6 +103,19 @@ def evaluate(
         tuned = [f"tuned on the run's validation data: {words}"] if adaptation else []
         for line in (*compared.remarks, *drawn, *tuned):
             print(line)
+
+
+def _compared(task: Task, model: Path, examples: Any, *, beam: int | None, fusion: FusionOptions) -> Comparison:
+    """Measure a model and the trivial methods."""
+    baseline = load_baseline(task, model)
+    if isinstance(task, SpeechRecognition):
+        search = make_search(beam, fusion, device=str(task.network.device))
+        return task.compare(baseline, examples, search=search)
+    if given := [*(["beam"] if beam is not None else []), *fusion.given]:
+        raise ConfigError(
+            f"--{given[0].replace('_', '-')} is for a recogniser of speech; {model} is a {task.name} model"
+        )
+    return task.compare(baseline, examples)
 
 
 def _with_parallel(task: Task, model: Path, data: list[Path] | None, parallel: Parallel) -> list[Path] | None:
