@@ -15,13 +15,16 @@ from rnnkit.cli.options import AS_TABLES, Common
 from rnnkit.cli.output import print_json, print_pairs
 from rnnkit.data.examples import Columns, LabelledTexts, read_labelled_texts
 from rnnkit.data.readers import read_text
+from rnnkit.data.recordings import RecordingColumns, read_recordings
 from rnnkit.data.series import SeriesColumns, SeriesSet, read_series
 from rnnkit.data.tagged import TagColumns, read_tagged
 from rnnkit.inspection import (
     Item,
     LabelInspection,
+    SpeechInspection,
     TextInspection,
     inspect_labels,
+    inspect_speech,
     inspect_text,
     scheme_of,
     tag_items,
@@ -156,6 +159,32 @@ def tagging(
     _show("tagging", data, found, common)
 
 
+@app.command(name=("speech", "asr"))
+def speech(
+    data: list[Path],
+    /,
+    *,
+    valid: list[Path] | None = None,
+    path_column: str | None = None,
+    text_column: str | None = None,
+    common: Common = AS_TABLES,
+) -> None:
+    """Say what is in recordings: rates, lengths, silence, clipping, characters, files that cannot be read.
+
+    Args:
+        data: Lists or folders of recordings to train on.
+        valid: Those to validate on.
+        path_column: Heading, number (from 1) or JSON key of the paths.
+        text_column: Heading, number (from 1) or JSON key of what is said.
+        common: How to report.
+    """
+    columns = RecordingColumns(path_column, text_column)
+    parts = {"training": read_recordings(data, columns)}
+    if valid:
+        parts["validation"] = read_recordings(valid, columns)
+    _show("speech", data, inspect_speech(parts), common)
+
+
 def _series_items(series: SeriesSet) -> list[Item]:
     """Take series as the same where all their values are."""
     return [
@@ -185,7 +214,9 @@ def _items(texts: LabelledTexts) -> list[Item]:
     ]
 
 
-def _show(task: str, data: Sequence[Path], found: TextInspection | LabelInspection, common: Common) -> None:
+def _show(
+    task: str, data: Sequence[Path], found: TextInspection | LabelInspection | SpeechInspection, common: Common
+) -> None:
     if common.json:
         report: dict[str, Any] = {"task": task, "data": [str(path) for path in data], **found.to_dict()}
         print_json(report)

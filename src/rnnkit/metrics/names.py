@@ -18,6 +18,9 @@ MEANINGS = {
     "accuracy_over_shares": "accuracy over all shares",
     "early_accuracy": "accuracy of early decisions",
     "early_share": "share seen for them",
+    "wer": "word errors (WER)",
+    "cer": "character errors (CER)",
+    "ser": "texts with an error (SER)",
     "sql": "scaled quantile loss",
     "mase": "MASE",
     "smape": "sMAPE (%)",
@@ -30,7 +33,7 @@ MEANINGS = {
     "msis": "MSIS of the 95 % interval",
 }
 SHARES = ("accuracy", "macro_f1", "micro_f1", "f1", "precision", "recall", "ece", "early_accuracy", "unknown_accuracy")
-SHARES += ("coverage",)
+SHARES += ("coverage", "wer", "cer", "ser")
 F1_OF = "f1_"  # before the type of an entity, in a metric's key
 
 
