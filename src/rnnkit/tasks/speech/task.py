@@ -115,7 +115,9 @@ class SpeechRecognition(Task):
             task.network.load_state_dict(start.network.state_dict())
             return task
         rate = config.sample_rate or examples.sample_rate(most=HIGHEST_RATE)
-        vocabulary = config.learn_vocabulary([normalise(one.text, config) for one in examples.examples])
+        texts = [normalise(one.text, config) for one in examples.examples]
+        joined = [f"{texts[0]} {texts[-1]}"] if config.augment_join else []  # a space, where no text has one
+        vocabulary = config.learn_vocabulary([*texts, *joined])
         chosen = np.linspace(0, len(examples) - 1, min(len(examples), LEVEL_RECORDINGS)).astype(int)
         heard = (log_mel(examples.examples[index].samples(rate), rate, bands=config.bands) for index in chosen)
         task = cls(config, vocabulary, Level.learn(heard), sample_rate=rate, notes=examples.notes)
