@@ -2,8 +2,8 @@
 
 Each page starts in an empty folder that holds `input.txt` and `other.txt`, two small texts, `texts.txt`, two lines,
 `reviews.csv`, labelled sentences, `entities.conll`, tagged ones, `strokes.jsonl`, labelled strokes, `samples.jsonl`,
-points, `pairs.tsv`, `some.en` and `some.fr`, sentences with translations, `words`, recordings by label, `sound.pcm`,
-bare samples, `weather.csv`, a series by days, and `newer.csv` and `ticks.csv`, which go on from it; its blocks run from
+points, `pairs.tsv`, `some.en` and `some.fr`, sentences with translations, `words`, recordings by label, `clips.tsv` and
+`wav`, recordings with texts, `recording.wav`, one of them, `sound.pcm`, bare samples, `weather.csv`, a series by days, and `newer.csv` and `ticks.csv`, which go on from it; its blocks run from
 top to bottom: a ```python block as it stands, sharing its names with the page's other blocks; of a ```console block the
 lines that begin with `$ rnnkit`, the others being what they print. Training is cut to three steps, in place of any
 `--minutes`, `--epochs` or `--steps` (`minutes=` and so on in Python).
@@ -156,13 +156,17 @@ def page_folder(tmp_path: Path, tiny_text: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def make_recordings(folder: Path) -> None:
-    """Write tones of two pitches as recordings of two labels, and one as bare samples."""
+    """Write tones of two pitches as recordings of two labels, one as bare samples, and recordings with their texts."""
     seconds = np.arange(SOUND_SAMPLES) / SOUND_RATE
     for label, pitch in (("yes", 400), ("no", 1200)):
         (folder / "words" / label).mkdir(parents=True)
         for number in range(10):
             sound = 0.3 * np.sin(2 * np.pi * (pitch + 10 * number) * seconds)
             soundfile.write(folder / "words" / label / f"{number}.wav", sound, SOUND_RATE)
+    sample = sample_path("digits")
+    shutil.copytree(sample.parent / "wav", folder / "wav")
+    shutil.copy(sample, folder / "clips.tsv")
+    shutil.copy(sample.parent / "wav" / "5_theo_11.wav", folder / "recording.wav")
     (folder / "sound.pcm").write_bytes((10_000 * np.sin(2 * np.pi * 400 * seconds)).astype("<i2").tobytes())
 
 
