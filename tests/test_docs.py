@@ -3,10 +3,11 @@
 Each page starts in an empty folder that holds `input.txt` and `other.txt`, two small texts, `texts.txt`, two lines,
 `reviews.csv`, labelled sentences, `entities.conll`, tagged ones, `strokes.jsonl`, labelled strokes, `samples.jsonl`,
 points, `pairs.tsv`, `some.en` and `some.fr`, sentences with translations, `words`, recordings by label, `clips.tsv` and
-`wav`, recordings with texts, `recording.wav`, one of them, `sound.pcm`, bare samples, `weather.csv`, a series by days, and `newer.csv` and `ticks.csv`, which go on from it; its blocks run from
-top to bottom: a ```python block as it stands, sharing its names with the page's other blocks; of a ```console block the
-lines that begin with `$ rnnkit`, the others being what they print. Training is cut to three steps, in place of any
-`--minutes`, `--epochs` or `--steps` (`minutes=` and so on in Python).
+`wav`, recordings with texts, `recording.wav`, one of them, `sound.pcm`, bare samples, `weather.csv`, a series by days,
+and `newer.csv` and `ticks.csv`, which go on from it; its blocks run from top to bottom: a ```python block as it stands,
+sharing its names with the page's other blocks; of a ```console block the lines that begin with `$ rnnkit`, the others
+being what they print. Training is cut to three steps, in place of any `--minutes`, `--epochs` or `--steps`
+(`minutes=` and so on in Python).
 A block below the line
 `<!-- not run: reason -->` is left out.
 """

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnkit.decoding.ctc import BLANK, GreedyCTC, PrefixBeam, decode, least_steps
+from rnnkit.decoding.ctc import GreedyCTC, PrefixBeam, least_steps
 from rnnkit.decoding.fusion import Fusion, Phrases, SummedFusion
+from rnnkit.decoding.hypotheses import BLANK, decode
 from rnnkit.errors import ConfigError
 
 TOKENS = 4

@@ -17,7 +17,7 @@ from rnnkit.data.audio import log_mel
 from rnnkit.data.ragged import Ragged
 from rnnkit.data.samples import sample_path
 from rnnkit.data.vocabulary import build_vocabulary
-from rnnkit.decoding.ctc import Said
+from rnnkit.decoding.hypotheses import Said
 from rnnkit.errors import ConfigError, DataError, StreamError
 from rnnkit.tasks import LanguageModel, SpeechRecognition
 from rnnkit.tasks.speech import Endpoints, Search
@@ -166,6 +166,27 @@ def test_a_bidirectional_model_predicts_and_refuses_to_stream(tmp_path: Path, so
     assert both.predict([sound, sound[:3000]])
     with pytest.raises(ConfigError, match="bidirectional, so it needs the whole recording"):
         both.stream()
+
+
+def test_a_transducer_learns_streams_and_predicts_alike(tmp_path: Path, sound: np.ndarray):
+    options = {"steps": 60, "hidden_size": 32, "filters": 32, "num_layers": 1, "batch_size": 12, "layer": "gru"}
+    said = train(tmp_path / "run", head="transducer", joiner_size=32, learning_rate=0.01, validations=1, **options)
+    before = train(tmp_path / "one", head="transducer", joiner_size=32, **{**options, "steps": 1})
+    valid = said.load_data(tmp_path / "run" / "tokens" / "valid")
+    assert said.score(valid)["nats"] < 0.7 * before.score(valid)["nats"]
+    again = rnnkit.load(tmp_path / "run")
+    for beam in (1, 3):
+        search = Search(beam=beam)
+        (whole,) = said.predict([sound], search=search)
+        assert again.predict([sound], search=search) == [whole]
+        stream, events = said.stream(search=search, endpoints=NEVER), []
+        for chunk in np.split(sound, [300, 301, 20_000, 50_000]):
+            events += stream.push(chunk)
+            moved = said.stream(search=search, endpoints=NEVER)
+            moved.restore(stream.state())
+            stream = moved
+        finals = [one.text for one in [*events, *stream.finish()] if one.kind == "final"]
+        assert " ".join(finals) == whole.text
 
 
 # Sound

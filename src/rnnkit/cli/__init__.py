@@ -21,7 +21,7 @@ VERBS = {
     "evaluate": ("rnnkit.cli.using:evaluate", "Measure a model, the trivial baseline beside it."),
     "predict": ("rnnkit.cli.answering:predict", "Answer a text or a file."),
     "generate": ("rnnkit.cli.using:generate", "Write on from a prompt."),
-    "stream": ("rnnkit.cli.answering:stream", "Follow standard input live, one event a token."),
+    "stream": ("rnnkit.cli.streaming:stream", "Follow standard input live, one event a token."),
     "benchmark": ("rnnkit.cli.benchmarking:app", "Measure the speed on this machine, rivals beside it."),
     "config": ("rnnkit.cli.training:config", "Print every option of a task with its default and meaning, as TOML."),
 }

@@ -1,4 +1,4 @@
-"""`rnnkit predict` and `stream`: answer what is given, whole or as it arrives."""
+"""`rnnkit predict`: answer what is given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter
 from rich.markup import escape
 
 from rnnkit.checkpoint import load
-from rnnkit.cli.forecasts import ForecastOptions, predict_series, stream_series
+from rnnkit.cli.forecasts import ForecastOptions, predict_series
 from rnnkit.cli.options import (
     ANY_MACHINE,
     AS_TABLES,
@@ -21,22 +21,17 @@ from rnnkit.cli.options import (
     Common,
     Machine,
     Searching,
-    arriving_sound,
-    arriving_text,
     given_inputs,
 )
 from rnnkit.cli.output import bar, print_json, print_rows
 from rnnkit.cli.transcripts import (
     FusionOptions,
-    ListeningOptions,
     TranscriptOptions,
-    stream_speech,
     transcribe_recordings,
 )
 from rnnkit.cli.translations import TranslationOptions, translate_texts
 from rnnkit.data.schemes import OUTSIDE
 from rnnkit.errors import ConfigError
-from rnnkit.streaming import Stream
 from rnnkit.tasks import (
     Forecasting,
     LanguageModel,
@@ -47,17 +42,16 @@ from rnnkit.tasks import (
     TextClassification,
     Translator,
 )
-from rnnkit.tasks.language_model import TextScore, TokenEvent
-from rnnkit.tasks.series_classification import SeriesLabel, StepEvent
-from rnnkit.tasks.series_classification.stream import parse_points
-from rnnkit.tasks.tagging import TagEvent, TaggedText
-from rnnkit.tasks.text_classification import ScoreEvent, TextLabel
+from rnnkit.tasks.language_model import TextScore
+from rnnkit.tasks.series_classification import SeriesLabel
+from rnnkit.tasks.tagging import TaggedText
+from rnnkit.tasks.text_classification import TextLabel
 from rnnkit.training.machine import choose_device
 
 FORECASTS, TRANSLATIONS = Group("Of forecasters", sort_key=2), Group("Of translators", sort_key=3)
 SPEECH, SEARCHES = Group("Of recognisers of speech", sort_key=4), Group("Of translators and recognisers", sort_key=5)
 NO_FORECAST, NO_TRANSLATION, NO_TRANSCRIPT = ForecastOptions(), TranslationOptions(), TranscriptOptions()
-NO_FUSION, NO_LISTENING = FusionOptions(), ListeningOptions()
+NO_FUSION = FusionOptions()
 MOST_ROWS = 100  # of a table of tokens; --json prints all
 MANY_INPUTS = 2000  # answered at a time, so that the first answers of a large file come soon
 SHOWN_CHARACTERS = 80  # of a text in a table
@@ -115,7 +109,7 @@ def predict(
         raise ConfigError(f"candidates is {candidates}; expected at least 1")
     task = open_model(model, machine)
     spoken = [*transcript.given, *fusion.given]
-    _refuse_others(task, model, forecast=forecast, translation=[*translation.given], speech=spoken, searching=searching)
+    _refuse_others(task, model, forecast=forecast, translation=translation.given, speech=spoken, searching=searching)
     if output is not None and not isinstance(task, (Forecasting, Translator)):
         raise ConfigError(f"--output is for a forecaster or a translator; {model} is a {task.name} model")
     if early and not (isinstance(task, SeriesClassification) and task.decides_early):
@@ -138,14 +132,19 @@ def predict(
         if common.json:
             for result in results:
                 print_json(result)
-        elif isinstance(task, SeriesClassification):
-            _show_series(results, early=early)
-        elif isinstance(task, TextClassification):
-            _show_labels(results, typed)
-        elif isinstance(task, Tagging):
-            _show_tags(results, typed)
         else:
-            _show_scores(results)
+            _show(task, results, typed=typed, early=early)
+
+
+def _show(task: Task, results: Sequence[Any], *, typed: bool, early: bool) -> None:
+    if isinstance(task, SeriesClassification):
+        _show_series(results, early=early)
+    elif isinstance(task, TextClassification):
+        _show_labels(results, typed)
+    elif isinstance(task, Tagging):
+        _show_tags(results, typed)
+    else:
+        _show_scores(results)
 
 
 def _refuse_others(
@@ -160,17 +159,18 @@ def _refuse_others(
     """Refuse options that are for models of another kind."""
     given = [] if isinstance(task, Forecasting) else [(name, "forecaster") for name in forecast.given]
     if not isinstance(task, Translator):
-        given += [(_option(name), "translator") for name in translation]
+        given += [(option_words(name), "translator") for name in translation]
     if not isinstance(task, SpeechRecognition):
-        given += [(_option(name), "recogniser of speech") for name in speech]
+        given += [(option_words(name), "recogniser of speech") for name in speech]
     if not isinstance(task, (Translator, SpeechRecognition)):
-        given += [(_option(name), "translator or recogniser of speech") for name in searching.given]
+        given += [(option_words(name), "translator or recogniser of speech") for name in searching.given]
     if given:
         name, kind = given[0]
         raise ConfigError(f"{name} is for a {kind}; {model} is a {task.name} model")
 
 
-def _option(name: str) -> str:
+def option_words(name: str) -> str:
+    """Write the name of an option as it is typed."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -293,100 +293,6 @@ def _beginning(text: str) -> str:
 def _say_more(count: int) -> None:
     if count > MOST_ROWS:
         print(f"... and {count - MOST_ROWS:,} more; --json prints all of them")
-
-
-def stream(
-    model: Path,
-    /,
-    *,
-    candidates: int = 3,
-    lines: Annotated[bool, Parameter(negative=())] = False,
-    listening: Annotated[ListeningOptions, Parameter(name="*", group=SPEECH)] = NO_LISTENING,
-    fusion: Annotated[FusionOptions, Parameter(name="*", group=SPEECH)] = NO_FUSION,
-    beam: Annotated[int | None, Parameter(group=SPEECH)] = None,
-    common: Common = AS_TABLES,
-    machine: Machine = ANY_MACHINE,
-) -> None:
-    """Follow standard input live: for each token its surprise and what is likely next, the label so far, or its tag.
-
-    Of series a line is a point, as [0.1, 0.2], or a list of points; an empty line ends a series. A model of recordings,
-    and a recogniser of speech, take sound: 16-bit little-endian samples of one channel, at the model's sample rate.
-
-    Args:
-        model: A run or model folder.
-        candidates: How many possible answers to name.
-        lines: Begin anew with every line: it is a text, or a series, of its own.
-        listening: Of a recogniser: where sound comes from, and when a text is final.
-        fusion: Of a recogniser: what else has a say.
-        beam: Of a recogniser: readings kept in the search.
-        common: How to report.
-        machine: Where to compute.
-    """
-    if candidates < 1:
-        raise ConfigError(f"candidates is {candidates}; expected at least 1")
-    task = open_model(model, machine)
-    if isinstance(task, SpeechRecognition):
-        stream_speech(task, beam=beam, fusion=fusion, options=listening, common=common)
-        return
-    spoken = [*listening.given, *fusion.given, *(["beam"] if beam is not None else [])]
-    if spoken:
-        raise ConfigError(f"{_option(spoken[0])} is for a recogniser of speech; {model} is a {task.name} model")
-    if isinstance(task, SeriesClassification):
-        _stream_series(task, candidates, lines=lines, common=common)
-        return
-    if isinstance(task, Forecasting):
-        stream_series(task, common)
-        return
-    live = task.stream(candidates=candidates)
-    for chunk in arriving_text():
-        _show_events(live.push(chunk.rstrip("\n") if lines else chunk), common)
-        if lines and chunk.endswith("\n"):
-            _end(live, common)
-            live.reset()
-    _end(live, common)
-
-
-def _stream_series(task: SeriesClassification, candidates: int, *, lines: bool, common: Common) -> None:
-    """Follow sound, or a JSON point a line; an empty line ends a series, and with `lines` every line is one."""
-    live = task.stream(candidates=candidates, continuous=not lines)
-    if task.hears and not lines:
-        for chunk in arriving_sound(task.config.sample_rate):
-            _show_events(live.push(chunk), common)
-        _end(live, common)
-        return
-    for number, line in enumerate(arriving_text(longest=-1), start=1):
-        if line.strip():
-            points = parse_points(line, key=task.config.values_key, where=f"standard input, line {number}")
-            _show_events(live.push(points), common)
-        if lines or not line.strip():
-            _end(live, common)
-            live.reset()
-    _end(live, common)
-
-
-def _end(live: Stream, common: Common) -> None:
-    _show_events(live.finish(), common)
-
-
-def _show_events(events: Sequence[Any], common: Common) -> None:
-    for event in events:
-        if common.json:
-            print_json(event)
-        else:
-            print(_event_line(event), flush=True)
-
-
-def _event_line(event: TokenEvent | ScoreEvent | StepEvent | TagEvent) -> str:
-    if isinstance(event, TagEvent):
-        found = f"  => {event.entity}" if event.entity else ""
-        return f"{event.text}\t{event.tag}\t{event.probability:6.1%}  {bar(event.probability)}{found}"
-    if isinstance(event, StepEvent):
-        fired = f"  => {event.label}" if event.fired else ""
-        return f"{event.step}\t{event.label}\t{event.probability:6.1%}  {bar(event.probability)}{fired}"
-    if isinstance(event, ScoreEvent):
-        return f"{event.token}\t{event.label}\t{event.probability:6.1%}  {bar(event.probability)}"
-    following = "  ".join(f"{one.token} {one.probability:.0%}" for one in event.next)
-    return f"{event.token}\t{event.bits:6.2f} bits\tnext: {following}"
 
 
 def warn_unknown(task: LanguageModel, text: str) -> None:

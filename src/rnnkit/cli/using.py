@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,11 +98,16 @@ def evaluate(
         )
     else:
         print_metrics(metrics, baselines, title=f"{model} on {name} ({seconds:.1f} s)", unit=task.unit)
-        drawn = [f"drawn: {', '.join(map(str, pictures))}"] if pictures else []
-        words = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in adaptation.items())
-        tuned = [f"tuned on the run's validation data: {words}"] if adaptation else []
-        for line in (*compared.remarks, *drawn, *tuned):
+        for line in _lines(compared, pictures, adaptation):
             print(line)
+
+
+def _lines(compared: Comparison, pictures: Sequence[Path], adaptation: Mapping[str, float]) -> list[str]:
+    """Say what stands below the table."""
+    drawn = [f"drawn: {', '.join(map(str, pictures))}"] if pictures else []
+    words = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in adaptation.items())
+    tuned = [f"tuned on the run's validation data: {words}"] if adaptation else []
+    return [*compared.remarks, *drawn, *tuned]
 
 
 def _compared(task: Task, model: Path, examples: Any, *, beam: int | None, fusion: FusionOptions) -> Comparison:

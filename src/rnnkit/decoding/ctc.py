@@ -5,95 +5,16 @@ At every step it says a token or the blank; a token said at neighbouring steps i
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
+from typing import Any
 
 import numpy as np
 
 from rnnkit.decoding.fusion import NOTHING, Fusion
+from rnnkit.decoding.hypotheses import BLANK, LEAST, Answer, Decoder, Node, Said, Way, shared_depth
 from rnnkit.errors import ConfigError
-
-BLANK = 0
-LEAST = -1e30  # the logarithm of what cannot be: finite, as a state that is kept must be
-
-
-@dataclass(frozen=True)
-class Said:
-    """A token that was said.
-
-    Attributes:
-        token: Which.
-        step: At which it was said first.
-        last: The last step at which it was said.
-        log_probability: Of the token at the step at which it was most probable.
-    """
-
-    token: int
-    step: int
-    last: int
-    log_probability: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A sequence of tokens.
-
-    Attributes:
-        said: The tokens, in order.
-        score: What answers are ranked by: the log-probability with what fusion adds.
-        log_probability: Of all ways to say these tokens.
-    """
-
-    said: tuple[Said, ...]
-    score: float
-    log_probability: float
-
-    @property
-    def tokens(self) -> tuple[int, ...]:
-        """The tokens alone."""
-        return tuple(one.token for one in self.said)
-
-
-class Decoder(ABC):
-    """Turns the log-probabilities of steps, as they come, into tokens.
-
-    Attributes:
-        steps: Taken so far.
-    """
-
-    steps: int
-
-    @abstractmethod
-    def push(self, log_probabilities: np.ndarray) -> None:
-        """Take some steps more, (time, tokens)."""
-
-    @abstractmethod
-    def answers(self, count: int = 1, *, ended: bool = False) -> list[Answer]:
-        """Return the best answers so far, the best first; `ended` adds what fusion says of an end here."""
-
-    @abstractmethod
-    def certain(self) -> int:
-        """Return how many of the best answer's tokens nothing that follows can change."""
-
-    @abstractmethod
-    def last_step(self) -> int | None:
-        """Return the last step at which the best answer says its last token; None where it says nothing."""
-
-    @abstractmethod
-    def begin(self) -> None:
-        """Forget what was said; the steps go on counting."""
-
-    @abstractmethod
-    def state(self) -> dict[str, Any]:
-        """Return all that `restore` needs, JSON-able."""
-
-    @abstractmethod
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
 
 
 class GreedyCTC(Decoder):
@@ -135,6 +56,11 @@ class GreedyCTC(Decoder):
         del count, ended
         return [Answer(tuple(self.said), self.log_probability, self.log_probability)]
 
+    @property
+    def quiet(self) -> bool:
+        """Whether the last step says nothing."""
+        return self.before == BLANK
+
     def last_step(self) -> int | None:
         """Return when the last token was said."""
         return self.said[-1].last if self.said else None
@@ -154,37 +80,12 @@ class GreedyCTC(Decoder):
         self.said = [Said(*one) for one in state["said"]]
 
 
-class _Node:
-    """A sequence of tokens: as long as one is in use there is no second one of the same tokens."""
-
-    __slots__ = ("__weakref__", "children", "depth", "parent", "token")
-
-    def __init__(self, token: int, parent: _Node | None) -> None:
-        self.token, self.parent = token, parent
-        self.depth: int = 0 if parent is None else parent.depth + 1
-        self.children: WeakValueDictionary[int, _Node] = WeakValueDictionary()
-
-    def child(self, token: int) -> _Node:
-        """Return this sequence with a token more."""
-        found = self.children.get(token)
-        if found is None:
-            found = self.children[token] = _Node(token, self)
-        return found
-
-
-class _Way(NamedTuple):
-    """When the tokens of a prefix were said, the last one first."""
-
-    said: Said
-    before: _Way | None
-
-
 @dataclass
 class _Prefix:
     """Tokens said, and how probable the ways are that end in a blank and in the last token."""
 
-    node: _Node
-    way: _Way | None
+    node: Node
+    way: Way | None
     blank: float
     token: float
     bonus: float
@@ -194,11 +95,7 @@ class _Prefix:
 
     @property
     def said(self) -> tuple[Said, ...]:
-        found, way = [], self.way
-        while way is not None:
-            found.append(way.said)
-            way = way.before
-        return tuple(reversed(found))
+        return () if self.way is None else self.way.all()
 
     @property
     def total(self) -> float:
@@ -227,7 +124,7 @@ class PrefixBeam(Decoder):
 
     def begin(self) -> None:
         """Forget what was said."""
-        self._beam = [_Prefix(_Node(BLANK, None), None, 0.0, LEAST, 0.0, self.fusion.begin())]
+        self._beam = [_Prefix(Node(BLANK, None), None, 0.0, LEAST, 0.0, self.fusion.begin())]
 
     def push(self, log_probabilities: np.ndarray) -> None:
         """Take some steps more, (time, tokens)."""
@@ -280,11 +177,11 @@ class PrefixBeam(Decoder):
         if way is not None and token > blank:
             last = way.said
             value = max(last.log_probability, float(row[last.token]))
-            way = _Way(Said(last.token, last.step, self.steps, value), way.before)
+            way = Way(Said(last.token, last.step, self.steps, value), way.before)
         return _Prefix(old.node, way, blank, token, old.bonus, old.fused)
 
     def _grown(self, old: _Prefix, token: int, value: float, log_probability: float, bonus: float) -> _Prefix:
-        way = _Way(Said(token, self.steps, self.steps, value), old.way)
+        way = Way(Said(token, self.steps, self.steps, value), old.way)
         return _Prefix(old.node.child(token), way, LEAST, log_probability, bonus)
 
     def answers(self, count: int = 1, *, ended: bool = False) -> list[Answer]:
@@ -294,24 +191,22 @@ class PrefixBeam(Decoder):
         best = np.argsort(-scores, kind="stable")[:count].tolist()
         return [Answer(self._beam[place].said, float(scores[place]), self._beam[place].total) for place in best]
 
+    @property
+    def quiet(self) -> bool:
+        """Whether the best prefix ends in a blank."""
+        return self._leader.blank >= self._leader.token
+
     def last_step(self) -> int | None:
         """Return when the last token of the best prefix was said."""
-        best = max(self._beam, key=lambda one: one.total + one.bonus)
-        return None if best.way is None else best.way.said.last
+        return None if self._leader.way is None else self._leader.way.said.last
+
+    @property
+    def _leader(self) -> _Prefix:
+        return max(self._beam, key=lambda one: one.total + one.bonus)
 
     def certain(self) -> int:
         """Return how many first tokens all prefixes of the beam share."""
-        shared = self._beam[0].node
-        for other in self._beam[1:]:
-            node = other.node
-            while node is not shared:
-                if node.depth >= shared.depth:
-                    assert node.parent is not None
-                    node = node.parent
-                else:
-                    assert shared.parent is not None
-                    shared = shared.parent
-        return shared.depth
+        return shared_depth([one.node for one in self._beam])
 
     def state(self) -> dict[str, Any]:
         """Return the prefixes."""
@@ -326,20 +221,14 @@ class PrefixBeam(Decoder):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take the prefixes over; what fusion knows of each is read again from its tokens."""
-        self.steps, self._beam, root = state["steps"], [], _Node(BLANK, None)
+        self.steps, self._beam, root = state["steps"], [], Node(BLANK, None)
         for one in state["prefixes"]:
             node, way = root, None
             for each in one["said"]:
-                node, way = node.child(each[0]), _Way(Said(*each), way)
+                node, way = node.child(each[0]), Way(Said(*each), way)
             tokens = [each[0] for each in one["said"]]
             blank, token, bonus = one["ends"]
             self._beam.append(_Prefix(node, way, blank, token, bonus, self.fusion.read(tokens)))
-
-
-def decode(decoder: Decoder, log_probabilities: np.ndarray, *, count: int = 1) -> list[Answer]:
-    """Decode a whole sequence, (time, tokens), and return its best answers."""
-    decoder.push(log_probabilities)
-    return decoder.answers(count, ended=True)
 
 
 def least_steps(tokens: Sequence[int]) -> int:

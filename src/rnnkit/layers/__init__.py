@@ -11,6 +11,7 @@ from rnnkit.layers.pooling import POOLINGS, Pooling
 from rnnkit.layers.softmax import AdaptiveEmbedding, AdaptiveSoftmax, default_cutoffs, linear_cross_entropy
 from rnnkit.layers.stack import Stack
 from rnnkit.layers.subsampling import Subsampling
+from rnnkit.layers.transducer import Joiner, transducer_loss
 from rnnkit.layers.variants import CoupledLSTM, LayerNormGRU, LayerNormLSTM, PeepholeLSTM, ResetBeforeGRU
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "DroppedEmbedding",
     "GatedLayer",
     "Layer",
+    "Joiner",
     "LayerNormGRU",
     "LayerNormLSTM",
     "LockedDropout",
@@ -44,6 +46,7 @@ __all__ = [
     "Subsampling",
     "default_cutoffs",
     "linear_cross_entropy",
+    "transducer_loss",
 ]
 
 LAYERS: dict[str, type[Layer]] = {

@@ -36,6 +36,11 @@ class SpeechConfig(StackOptions, VocabularyOptions):
     """Whether the level of each band is that of the training data, or a running mean that begins with it, for
     microphones and rooms that differ."""
     vocabulary: Literal["character", "byte", "word", "bpe", "unigram"] = "character"
+    head: Literal["ctc", "transducer"] = "ctc"
+    """How tokens are said: each step for itself (Graves et al. 2006), or by a transducer, which remembers what was said
+    (Graves 2012) and takes longer to train."""
+    joiner_size: int = 192
+    """Of a transducer: units of its memory, and of what it joins."""
     subsampling: int = 2
     """Frames a step: 1, 2, 3, 4, 6 or 8. Convolutions bring them together."""
     filters: int = 192
@@ -63,7 +68,7 @@ class SpeechConfig(StackOptions, VocabularyOptions):
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         self.check_stack()
-        refuse_outside(self, ("bands", "filters", "minimum_count"), least=1)
+        refuse_outside(self, ("bands", "filters", "joiner_size", "minimum_count"), least=1)
         refuse_outside(self, ("sample_rate",), least=4000)
         refuse_outside(self, ("augment_gain", "mask_bands"), least=0)
         refuse_outside(self, ("augment_noise", "augment_join", "mask_time", "augment_speed"), least=0, below=1)

@@ -17,7 +17,7 @@ from rnnkit.data.tokens import UNKNOWN
 from rnnkit.decoding.ctc import least_steps
 from rnnkit.tasks.speech.config import SpeechConfig
 from rnnkit.tasks.speech.features import mask, vary
-from rnnkit.tasks.speech.network import SpeechBatch
+from rnnkit.tasks.speech.heads import SpeechBatch
 
 if TYPE_CHECKING:
     from rnnkit.tasks.speech.task import SpeechRecognition

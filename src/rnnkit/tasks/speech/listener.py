@@ -11,7 +11,6 @@ from torch import Tensor
 from rnnkit.data.audio import Hearing, frame_length
 from rnnkit.kernels import State
 from rnnkit.tasks.speech.data import TAIL_FRAMES
-from rnnkit.tasks.speech.network import sayable
 
 if TYPE_CHECKING:
     from rnnkit.tasks.speech.task import SpeechRecognition
@@ -47,27 +46,26 @@ class Listener:
         return self.samples / self.model.sample_rate
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """Take more sound, (samples,), and return log-probabilities of the steps that are whole, (steps, tokens)."""
+        """Take more sound, (samples,), and return a row for decoders of each step that is whole, (steps, size)."""
         frames = self._hearing.push(samples)
         self.samples += len(samples)
         placed, self._level = self.model.place(frames, self._level)
         return self._read(placed)
 
     def finish(self) -> np.ndarray:
-        """End the sequence: return what the network still has to say, (steps, tokens)."""
+        """End the sequence: return the rows of what the network still has to say, (steps, size)."""
         tail = self._read(np.zeros((TAIL_FRAMES, self.model.config.bands), dtype=np.float32))
         with torch.inference_mode():
-            return np.concatenate([tail, sayable(self.model.network.finish(self._state)[0])])
+            return np.concatenate([tail, self.model.network.head.sayable(self.model.network.finish(self._state)[0])])
 
     def _read(self, frames: np.ndarray) -> np.ndarray:
-        parts = [np.empty((0, self.model.vocabulary.size), dtype=np.float32)]
-        network = self.model.network
+        network, parts = self.model.network, []
         for first in range(0, len(frames), CHUNK_FRAMES):
             inputs = torch.from_numpy(frames[None, first : first + CHUNK_FRAMES]).to(network.device)
             with torch.inference_mode():
-                scores, self._state = network.advance(inputs, self._state)
-            parts.append(sayable(scores[0]))
-        return np.concatenate(parts)
+                heard, self._state = network.advance(inputs, self._state)
+            parts.append(network.head.sayable(heard[0]))
+        return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state by name; `sound` has room for a frame of samples."""

@@ -1,57 +1,38 @@
-"""Convolutions that keep one step in so many, the stack, a score for every token: the network of a recogniser."""
+"""Convolutions that keep one step in so many, the stack, and a head that says tokens: the network of a recogniser."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import ctc_loss
 
-from rnnkit.data.tokens import UNKNOWN
-from rnnkit.decoding.ctc import BLANK, LEAST
 from rnnkit.kernels import State
 from rnnkit.layers import LockedDropout, Subsampling
 from rnnkit.tasks.speech.config import SpeechConfig
-
-
-class SpeechBatch(NamedTuple):
-    """Padded recordings.
-
-    Attributes:
-        frames: (batch, time, bands).
-        lengths: (batch,) of the frames.
-        tokens: (batch, tokens) int64, 0 past each end.
-        counts: (batch,) of the tokens.
-    """
-
-    frames: Tensor
-    lengths: Tensor
-    tokens: Tensor
-    counts: Tensor
+from rnnkit.tasks.speech.heads import CTCHead, SpeechBatch, TransducerHead
 
 
 class SpeechNetwork(nn.Module):
-    """Scores of every token, and of the blank, at every step.
+    """What is heard at every step, for a head to say tokens of it.
 
     Args:
         vocabulary_size: Tokens, the special ones included; the blank takes the place of DOCUMENT.
-        config: Sizes and dropouts.
+        config: Sizes, dropouts and the head.
     """
 
     def __init__(self, vocabulary_size: int, config: SpeechConfig) -> None:
         super().__init__()
-        self.vocabulary_size = vocabulary_size
         self.front = Subsampling(config.bands, config.filters, factor=config.subsampling)
         self.dropout = LockedDropout(config.dropout)
         self.stack = config.make_stack(config.filters, bidirectional=config.bidirectional)
-        self.output = nn.Linear(self.stack.output_size, vocabulary_size)
+        size = self.stack.output_size
+        self.head: CTCHead | TransducerHead = (
+            CTCHead(size, vocabulary_size) if config.head == "ctc" else TransducerHead(size, vocabulary_size, config)
+        )
 
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return self.output.weight.device
+        return next(self.parameters()).device
 
     @property
     def streamable(self) -> bool:
@@ -69,65 +50,49 @@ class SpeechNetwork(nn.Module):
         return (*self.front.initial_state(batch), *self.stack.initial_state(batch))
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Score whole recordings.
+        """Hear whole recordings.
 
         Args:
             frames: (batch, time, bands).
             lengths: (batch,).
 
         Returns:
-            (batch, steps, vocabulary_size) log-probabilities, in float32, and (batch,) lengths in steps.
+            (batch, steps, row_size) for the head's decoders, float32, and (batch,) lengths in steps.
         """
         values, lengths = self.front(frames, lengths)
         outputs, _ = self.stack(self.dropout(values), None, lengths)
-        return self._scores(outputs), lengths
+        return self.head.rows(self.dropout(outputs)), lengths
 
     def advance(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
-        """Score the next frames of recordings that have come as far as one another.
+        """Hear the next frames of recordings that have come as far as one another.
 
         Args:
             frames: (batch, time, bands).
             state: As returned by the previous call or `initial_state`.
 
         Returns:
-            (batch, steps, vocabulary_size) log-probabilities of the steps that are whole now, and the state.
+            (batch, steps, row_size) of the steps that are whole now, and the state.
         """
         first = len(self.front.state_names)
         values, front = self.front.advance(frames, state[:first])
         outputs, stack = self.stack(values, state[first:])
-        return self._scores(outputs), (*front, *stack)
+        return self.head.rows(outputs), (*front, *stack)
 
     def finish(self, state: State) -> Tensor:
-        """Score the step of the frames that wait for others, (batch, 0 or 1, vocabulary_size)."""
+        """Hear the step of the frames that wait for others, (batch, 0 or 1, row_size)."""
         first = len(self.front.state_names)
         outputs, _ = self.stack(self.front.finish(state[:first]), state[first:])
-        return self._scores(outputs)
-
-    def _scores(self, outputs: Tensor) -> Tensor:
-        return self.output(self.dropout(outputs)).float().log_softmax(-1)
+        return self.head.rows(outputs)
 
     def loss(self, batch: SpeechBatch, *, label_smoothing: float = 0.0) -> Tensor:
-        """Add up -log p(tokens | frames) over all ways to say them, of every recording (Graves et al. 2006).
+        """Add up -log p(tokens | frames) over all ways to say them, of every recording.
 
         Args:
-            batch: None of whose texts needs more steps than there are.
-            label_smoothing: Share of each step's loss that asks for equal scores of all tokens.
+            batch: Of recordings with steps enough for their texts.
+            label_smoothing: Share of each step's loss that asks for equal scores of all tokens; of CTC alone.
 
         Returns:
             Scalar, nats.
         """
-        scores, lengths = self(batch.frames, batch.lengths)
-        steps = scores.transpose(0, 1)  # (steps, batch, vocabulary_size), as torch's loss takes them
-        total = ctc_loss(steps, batch.tokens, lengths, batch.counts, blank=BLANK, reduction="sum")
-        if not label_smoothing:
-            return total
-        valid = torch.arange(scores.shape[1], device=scores.device) < lengths[:, None]
-        even = -(scores.mean(-1) * valid).sum()
-        return (1 - label_smoothing) * total + label_smoothing * even
-
-
-def sayable(scores: Tensor) -> np.ndarray:
-    """Return log-probabilities, (..., vocabulary_size), among which none is <unk>'s: nobody says it."""
-    values = scores.cpu().numpy()
-    values[..., UNKNOWN] = LEAST
-    return values
+        rows, steps = self(batch.frames, batch.lengths)
+        return self.head.loss(rows, steps, batch, label_smoothing=label_smoothing)

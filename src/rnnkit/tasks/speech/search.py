@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from rnnkit.baselines.ngram import NGram
 from rnnkit.data.tokens import UNKNOWN, Vocabulary
-from rnnkit.decoding.ctc import Decoder, GreedyCTC, PrefixBeam
 from rnnkit.decoding.fusion import NOTHING, Fusion, Phrases, SummedFusion
 from rnnkit.errors import ConfigError
 from rnnkit.tasks.speech.fusion import NetworkContinuations, NGramContinuations, language_fusion
@@ -56,19 +55,18 @@ class Search:
             what = "a language model" if self.language_model is not None else "hot words"
             raise ConfigError(f"{what} needs a beam; expected a beam of 2 or more, as 8")
 
-    def decoder(self, vocabulary: Vocabulary) -> Decoder:
-        """Return a new decoder.
+    def fusion(self, vocabulary: Vocabulary) -> Fusion:
+        """Return what else has a say.
 
         Args:
             vocabulary: Of the recogniser.
 
+        Returns:
+            The fusion of all.
+
         Raises:
             ConfigError: If a hot word cannot be spelt.
         """
-        return GreedyCTC() if self.beam == 1 else PrefixBeam(self.beam, fusion=self.fusion(vocabulary))
-
-    def fusion(self, vocabulary: Vocabulary) -> Fusion:
-        """Return what else has a say."""
         parts: list[Fusion] = []
         if self.language_model is not None:
             source: Any = self.language_model

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnkit.decoding.ctc import BLANK
 from rnnkit.errors import DataError, StreamError
 from rnnkit.streaming import Stream, pack_state, unpack_state
 from rnnkit.tasks.speech.endpoint import Endpoints
@@ -38,7 +37,7 @@ class SpeechStream(Stream):
         endpoints: Endpoints = Endpoints(),  # noqa: B008 - frozen
     ) -> None:
         self.model, self.endpoints = model, endpoints
-        self.decoder = search.decoder(model.vocabulary)
+        self.decoder = model.decoder(search)
         self._fresh = self.decoder.state()
         self._listener = Listener(model)
         self._step_seconds = step_seconds(model.config)
@@ -93,7 +92,7 @@ class SpeechStream(Stream):
                 (after - self._first) * self._step_seconds,
                 since_word=0.0 if last is None else (after - 1 - last) * self._step_seconds,
                 said=last is not None,
-                quiet=int(row.argmax()) == BLANK,
+                quiet=self.decoder.quiet,
             )
             if reason is not None:
                 events += self._final(reason)

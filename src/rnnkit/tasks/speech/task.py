@@ -22,7 +22,7 @@ from rnnkit.data.texts import keep_bytes
 from rnnkit.data.tokens import Vocabulary
 from rnnkit.data.vocabulary import load as load_vocabulary
 from rnnkit.data.vocabulary import save as save_vocabulary
-from rnnkit.decoding.ctc import Answer, decode
+from rnnkit.decoding.hypotheses import Answer, Decoder, decode
 from rnnkit.errors import ConfigError, DataError
 from rnnkit.figures import confusion_matrix
 from rnnkit.kernels import State
@@ -34,7 +34,8 @@ from rnnkit.tasks.speech.config import SpeechConfig
 from rnnkit.tasks.speech.data import SpeechData, TrainingRecordings, lay_out, learnable
 from rnnkit.tasks.speech.endpoint import Endpoints
 from rnnkit.tasks.speech.features import Level
-from rnnkit.tasks.speech.network import SpeechBatch, SpeechNetwork, sayable
+from rnnkit.tasks.speech.heads import SpeechBatch
+from rnnkit.tasks.speech.network import SpeechNetwork
 from rnnkit.tasks.speech.results import Transcript
 from rnnkit.tasks.speech.search import Search
 from rnnkit.tasks.speech.stream import SpeechStream
@@ -244,11 +245,17 @@ class SpeechRecognition(Task):
             batch = lay_out([self.place(recordings[place])[0] for place in places], [SILENCE] * len(places))
             frames, lengths = batch.frames.to(self.network.device), batch.lengths.to(self.network.device)
             with torch.inference_mode():
-                scores, steps = self.network(frames, lengths)
-            for place, rows, valid in zip(places.tolist(), sayable(scores), steps.tolist(), strict=True):
-                found[place] = decode(search.decoder(self.vocabulary), rows[:valid], count=count)
+                heard, steps = self.network(frames, lengths)
+            for place, rows, valid in zip(
+                places.tolist(), self.network.head.sayable(heard), steps.tolist(), strict=True
+            ):
+                found[place] = decode(self.decoder(search), rows[:valid], count=count)
         self.network.train(was_training)
         return [found[place] for place in range(len(recordings))]
+
+    def decoder(self, search: Search) -> Decoder:
+        """Return a new decoder of what the network hears."""
+        return self.network.head.decoder(search.beam, search.fusion(self.vocabulary))
 
     def compare(self, baseline: NearestRecording | None, data: SpeechData, *, search: Search = GREEDY) -> Comparison:
         """Measure the model and the nearest recording; say which texts and words go wrong most."""

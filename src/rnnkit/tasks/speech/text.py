@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rnnkit.data.audio import SHIFT_SECONDS
 from rnnkit.data.tokens import Vocabulary
-from rnnkit.decoding.ctc import Said
+from rnnkit.decoding.hypotheses import Said
 from rnnkit.tasks.speech.config import SpeechConfig
 from rnnkit.tasks.speech.results import SpokenWord
 

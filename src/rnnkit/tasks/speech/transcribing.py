@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnkit.data.audio import audio_facts, log_mel, sound_blocks
 from rnnkit.data.recordings import Recording
-from rnnkit.decoding.ctc import Answer
+from rnnkit.decoding.hypotheses import Answer
 from rnnkit.errors import DataError
 from rnnkit.tasks.speech.listener import Listener
 from rnnkit.tasks.speech.results import OtherTranscript, Transcript
@@ -92,7 +92,7 @@ def _listen(
     model: SpeechRecognition, one: Input, files: Sequence[Path], *, candidates: int, search: Search
 ) -> list[Answer]:
     """Read a long recording piece by piece, in memory that does not grow with it."""
-    listener, decoder = Listener(model), search.decoder(model.vocabulary)
+    listener, decoder = Listener(model), model.decoder(search)
     size = round(LONG_SECONDS / 2 * model.sample_rate)
     blocks = (
         (one[first : first + size] for first in range(0, len(one), size))
