@@ -22,6 +22,7 @@ from rnnkit.cli.options import (
     Machine,
     Searching,
     given_inputs,
+    option_words,
 )
 from rnnkit.cli.output import bar, print_json, print_rows
 from rnnkit.cli.transcripts import (
@@ -167,11 +168,6 @@ def _refuse_others(
     if given:
         name, kind = given[0]
         raise ConfigError(f"{name} is for a {kind}; {model} is a {task.name} model")
-
-
-def option_words(name: str) -> str:
-    """Write the name of an option as it is typed."""
-    return f"--{name.replace('_', '-')}"
 
 
 def _answers(task: Task, inputs: Sequence[Any], typed: bool, candidates: int) -> Iterable[list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -92,6 +92,16 @@ class ParallelTraining(Parallel):
         return Parallel(self.valid_source, self.valid_target)
 
 
+def given_options(options: Any) -> list[str]:
+    """Name the fields of a dataclass of options that are given: are not None."""
+    return [one.name for one in fields(options) if getattr(options, one.name) is not None]
+
+
+def option_words(name: str) -> str:
+    """Write the name of an option as it is typed."""
+    return f"--{name.replace('_', '-')}"
+
+
 @dataclass(frozen=True)
 class Searching:
     """How widely to search for the likeliest text."""
@@ -105,7 +115,7 @@ class Searching:
     @property
     def given(self) -> list[str]:
         """Names of the options that are given."""
-        return [name for name in ("beam", "alternatives") if getattr(self, name) is not None]
+        return given_options(self)
 
 
 AS_TABLES, ANY_MACHINE, NO_PARALLEL, USUAL_SEARCH = Common(), Machine(), Parallel(), Searching()

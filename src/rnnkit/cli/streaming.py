@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from rnnkit.cli.answering import NO_FUSION, SPEECH, open_model, option_words
+from rnnkit.cli.answering import NO_FUSION, SPEECH, open_model
 from rnnkit.cli.forecasts import stream_series
-from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, arriving_sound, arriving_text
+from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine, arriving_sound, arriving_text, option_words
 from rnnkit.cli.output import bar, print_json
 from rnnkit.cli.transcripts import FusionOptions, ListeningOptions, stream_speech
 from rnnkit.errors import ConfigError

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from rnnkit.checkpoint import load, load_baseline, writing
 from rnnkit.cli.captions import caption_file
-from rnnkit.cli.options import Common, Searching, arriving_sound
+from rnnkit.cli.options import Common, Searching, arriving_sound, given_options, option_words
 from rnnkit.cli.output import print_json, print_rows, refuse_without_folder
 from rnnkit.errors import ConfigError
 from rnnkit.tasks import LanguageModel, SpeechRecognition, Task
@@ -26,6 +26,7 @@ from rnnkit.tasks.speech import Endpoints, Search, SpeechEvent, Transcript
 
 AT_ONCE = 64  # recordings, so that the first of a long list come soon
 FUSED_BEAM = 8
+IDLE = ("language_ngram", "language_weight", "bonus")  # without a language model
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class FusionOptions:
     @property
     def given(self) -> list[str]:
         """Names of the options that are given."""
-        return _given(self)
+        return given_options(self)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class TranscriptOptions:
     @property
     def given(self) -> list[str]:
         """Names of the options that are given."""
-        return _given(self)
+        return given_options(self)
 
 
 @dataclass(frozen=True)
@@ -84,17 +85,13 @@ class ListeningOptions:
     @property
     def given(self) -> list[str]:
         """Names of the options that are given."""
-        return _given(self)
+        return given_options(self)
 
     @property
     def endpoints(self) -> Endpoints:
         """When a text is final."""
         named = {"silence": "silence_seconds", "empty_silence": "empty_seconds", "longest": "longest_seconds"}
         return Endpoints(**{named[name]: getattr(self, name) for name in self.given if name in named})
-
-
-def _given(options: Any) -> list[str]:
-    return [one.name for one in fields(options) if getattr(options, one.name) is not None]
 
 
 def make_search(beam: int | None, options: FusionOptions, *, device: str) -> Search:
@@ -112,7 +109,7 @@ def make_search(beam: int | None, options: FusionOptions, *, device: str) -> Sea
         ConfigError: If the options do not fit together, or the other model is no language model.
     """
     if options.language_model is None and (idle := [name for name in options.given if name in IDLE]):
-        raise ConfigError(f"--{idle[0].replace('_', '-')} is for a --language-model, which is not given")
+        raise ConfigError(f"{option_words(idle[0])} is for a --language-model, which is not given")
     if not options.hot_word and options.hot_weight is not None:
         raise ConfigError("--hot-weight is for a --hot-word, which is not given")
     fused = options.language_model is not None or bool(options.hot_word)
@@ -129,9 +126,6 @@ def make_search(beam: int | None, options: FusionOptions, *, device: str) -> Sea
     named = {"language_weight": options.language_weight, "bonus": options.bonus, "hot_weight": options.hot_weight}
     chosen |= {name: value for name, value in named.items() if value is not None}
     return Search(**chosen, hot_words=tuple(options.hot_word or ()))
-
-
-IDLE = ("language_ngram", "language_weight", "bonus")  # without a language model
 
 
 def transcribe_recordings(

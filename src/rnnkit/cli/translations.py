@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from rnnkit.checkpoint import load, writing
-from rnnkit.cli.options import Common, Searching
+from rnnkit.cli.options import Common, Searching, given_options
 from rnnkit.cli.output import print_json, print_rows, refuse_without_folder
 from rnnkit.decoding.beam import Beam
 from rnnkit.decoding.search import Sampling
@@ -62,7 +62,7 @@ class TranslationOptions:
     @property
     def given(self) -> list[str]:
         """Names of the options that are given."""
-        return [one.name for one in fields(self) if getattr(self, one.name) is not None]
+        return given_options(self)
 
     def sampling(self, beam: int | None) -> Sampling | None:
         """Say how to draw; None where translations are searched for, as they are with a beam."""

@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter
 
 from rnnkit.checkpoint import Run, load_baseline, writing
 from rnnkit.cli.answering import open_model, warn_unknown
-from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, NO_PARALLEL, Common, Machine, Parallel
+from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, NO_PARALLEL, Common, Machine, Parallel, option_words
 from rnnkit.cli.output import print_json, print_metrics
 from rnnkit.cli.transcripts import FusionOptions, make_search
 from rnnkit.config import build, given, partial
@@ -117,9 +117,7 @@ def _compared(task: Task, model: Path, examples: Any, *, beam: int | None, fusio
         search = make_search(beam, fusion, device=str(task.network.device))
         return task.compare(baseline, examples, search=search)
     if given := [*(["beam"] if beam is not None else []), *fusion.given]:
-        raise ConfigError(
-            f"--{given[0].replace('_', '-')} is for a recogniser of speech; {model} is a {task.name} model"
-        )
+        raise ConfigError(f"{option_words(given[0])} is for a recogniser of speech; {model} is a {task.name} model")
     return task.compare(baseline, examples)
 
 

@@ -90,7 +90,9 @@ class TransducerBeam(Decoder):
             token = int(worth.argmax())
             if token == BLANK:
                 break
-            (one,) = self._grown(one, [token], scores, worth - scores)
+            grown = self._grown(one, [token], scores, worth - scores)
+            self._advance(grown)
+            (one,) = grown
         scores = self.speaker.log_probabilities(row, [one.state])[0]
         one.log_probability += float(scores[BLANK])
         return [one]
@@ -128,22 +130,20 @@ class TransducerBeam(Decoder):
         grown: list[_Hypothesis] = []
         for parent in np.unique(best // scores.shape[1]).tolist():
             tokens = (best[best // scores.shape[1] == parent] % scores.shape[1]).tolist()
-            grown += self._grown(saying[parent], tokens, scores[parent], added[parent], advance=False)
+            grown += self._grown(saying[parent], tokens, scores[parent], added[parent])
         self._advance(grown)
         return grown
 
     def _grown(
-        self, one: _Hypothesis, tokens: Sequence[int], scores: np.ndarray, added: np.ndarray, *, advance: bool = True
+        self, one: _Hypothesis, tokens: Sequence[int], scores: np.ndarray, added: np.ndarray
     ) -> list[_Hypothesis]:
-        """Return a hypothesis with each of some tokens behind it."""
+        """Return a hypothesis with each of some tokens behind it, not read yet."""
         found = []
         for token in tokens:
             value = float(scores[token])
             way = Way(Said(token, self.steps, self.steps, value), one.way)
             total, bonus = one.log_probability + value, one.bonus + float(added[token])
             found.append(_Hypothesis(one.node.child(token), way, total, bonus, one.state, one.fused))
-        if advance:
-            self._advance(found)
         return found
 
     def _advance(self, grown: Sequence[_Hypothesis]) -> None:

@@ -52,11 +52,11 @@ class Level:
         Returns:
             (frames, bands) float32, and the state after them.
         """
-        from scipy.signal import lfilter  # slow to import
-
         values = frames.astype(np.float64)
         if not running or not len(frames):
             return ((values - self.means) / self.deviations).astype(np.float32), state
+        from scipy.signal import lfilter  # slow to import, and a level that does not run needs none
+
         means, after = lfilter([1 - MEMORY], [1.0, -MEMORY], values, axis=0, zi=state[None])
         return ((values - means) / self.deviations).astype(np.float32), after[0]
 

@@ -212,7 +212,9 @@ class SpeechRecognition(Task):
 
     def score(self, data: SpeechData, *, search: Search = GREEDY) -> dict[str, float]:
         """Measure nats a token, and shares of words, characters and texts that are wrong."""
-        texts = self._texts(data, np.arange(len(data)), search)
+        return self._measured(data, self._texts(data, np.arange(len(data)), search))
+
+    def _measured(self, data: SpeechData, texts: Sequence[str]) -> dict[str, float]:
         return {"nats": self._nats(data), **speech_metrics(texts, data.references())}
 
     def _texts(self, data: SpeechData, chosen: np.ndarray, search: Search) -> list[str]:
@@ -260,7 +262,7 @@ class SpeechRecognition(Task):
     def compare(self, baseline: NearestRecording | None, data: SpeechData, *, search: Search = GREEDY) -> Comparison:
         """Measure the model and the nearest recording; say which texts and words go wrong most."""
         texts, references = self._texts(data, np.arange(len(data)), search), data.references()
-        metrics = {"nats": self._nats(data), **speech_metrics(texts, references)}
+        metrics = self._measured(data, texts)
         if baseline is None:
             return Comparison(metrics, {})
         others = {self.baseline_name: self.score_baseline(baseline, data)}

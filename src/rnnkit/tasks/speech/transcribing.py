@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnkit.data.audio import audio_facts, log_mel, sound_blocks
+from rnnkit.data.audio import audio_facts, log_mel, read_audio, sound_blocks
 from rnnkit.data.recordings import Recording
 from rnnkit.decoding.hypotheses import Answer
 from rnnkit.errors import DataError
@@ -51,7 +51,7 @@ def transcribe(
             answers = _listen(model, one, files, candidates=candidates, search=search)
             found[place] = _transcript(model, name, answers, seconds, candidates=candidates)
         else:
-            samples = one if isinstance(one, np.ndarray) else _sound(one, files, model.sample_rate)
+            samples = one if isinstance(one, np.ndarray) else _sound(one, model.sample_rate)
             frames = log_mel(_checked(samples), model.sample_rate, bands=model.config.bands)
             short[place] = (name, frames, seconds)
     answers = model.answers([frames for _, frames, _ in short.values()], search=search, count=candidates)
@@ -75,10 +75,8 @@ def _seconds(one: Input, files: Sequence[Path], sample_rate: int) -> float:
     return one.seconds if isinstance(one, Recording) else sum(audio_facts(path).seconds for path in files)
 
 
-def _sound(one: Recording | str | Path, files: Sequence[Path], sample_rate: int) -> np.ndarray:
-    if isinstance(one, Recording):
-        return one.samples(sample_rate)
-    return np.concatenate([block for path in files for block in sound_blocks(path, sample_rate)])
+def _sound(one: Recording | str | Path, sample_rate: int) -> np.ndarray:
+    return one.samples(sample_rate) if isinstance(one, Recording) else read_audio(one, sample_rate)
 
 
 def _checked(samples: np.ndarray) -> np.ndarray:
