@@ -345,6 +345,15 @@ def test_it_says_what_it_noticed_and_shows_a_use(name: str, trained: Callable[[s
 
 
 @every_task
+def test_going_on_with_a_network_of_other_sizes_is_refused(
+    name: str, trained: Callable[[str], TrainResult], tmp_path: Path
+):
+    options = {**SMALL, **CASES[name].options, "hidden_size": 20}
+    with pytest.raises(ConfigError, match="leave out the options that change the network's sizes"):
+        train(name, TASKS[name].demo_data(), run=tmp_path / "run", start=trained(name).run, **options)
+
+
+@every_task
 def test_it_is_found_by_its_name_and_aliases(name: str):
     task: type[Task] = TASKS[name]
     assert all(find_task(word) is task for word in (name, *task.aliases))

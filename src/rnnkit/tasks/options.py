@@ -42,6 +42,30 @@ class VocabularyOptions:
 
 
 @dataclass(frozen=True)
+class TableOptions:
+    """How a table is read."""
+
+    delimiter: str | None = None
+    """What stands between the cells of a table; unset finds it out."""
+    header: Literal["auto", "present", "absent"] = "auto"
+    """Whether a table's first row names the columns."""
+
+    def check_table(self) -> None:
+        """Refuse values outside their range.
+
+        Raises:
+            ConfigError: If one is.
+        """
+        if self.cell_delimiter is not None and len(self.cell_delimiter) != 1:
+            raise ConfigError(f"delimiter is {self.delimiter!r}; expected one character (\\t is a tab)")
+
+    @property
+    def cell_delimiter(self) -> str | None:
+        """The delimiter itself; on a command line a tab is written as two characters."""
+        return None if self.delimiter is None else self.delimiter.replace("\\t", "\t")
+
+
+@dataclass(frozen=True)
 class StackOptions:
     """Which recurrent layers, how many, how large, and what is dropped in them."""
 
@@ -106,6 +130,34 @@ class StackOptions:
         names = ("weight_dropout", "variational_dropout", "zoneout", "projection_size", "initialization")
         names += ("forget_bias", "learn_initial_state", "checkpoint_every")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+def refuse_no_share(config: Any, name: str, *, below: float = 1.0) -> None:
+    """Refuse a share that is nothing or all.
+
+    Args:
+        config: Has the option.
+        name: Of the option.
+        below: The share is less than this.
+
+    Raises:
+        ConfigError: If it is outside, naming it.
+    """
+    if not 0 < getattr(config, name) < below:
+        raise ConfigError(f"{name} is {getattr(config, name)}; expected a share in (0, {below:g})")
+
+
+def refuse_odd_halves(config: Any) -> None:
+    """Refuse a bidirectional stack that each direction has no half of.
+
+    Args:
+        config: Has `hidden_size` and `bidirectional`.
+
+    Raises:
+        ConfigError: If its units are odd in number.
+    """
+    if config.bidirectional and config.hidden_size % 2:
+        raise ConfigError(f"hidden_size is {config.hidden_size}; expected an even number, half of it a direction")
 
 
 def refuse_outside(config: Any, names: Iterable[str], *, least: float, below: float = math.inf) -> None:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from rnnkit.errors import ConfigError
-from rnnkit.tasks.options import StackOptions, refuse_outside
+from rnnkit.tasks.options import StackOptions, refuse_no_share, refuse_outside
 
 
 @dataclass(frozen=True)
@@ -34,5 +33,4 @@ class ClassificationOptions(StackOptions):
         self.check_stack()
         refuse_outside(self, ("focal_gamma",), least=0)
         refuse_outside(self, ("max_length",), least=1)
-        if not 0 < self.valid_share < 1:
-            raise ConfigError(f"valid_share is {self.valid_share}; expected a share in (0, 1)")
+        refuse_no_share(self, "valid_share")

@@ -7,11 +7,11 @@ from typing import Literal
 
 from rnnkit.data.panel_files import PanelColumns
 from rnnkit.errors import ConfigError
-from rnnkit.tasks.options import StackOptions, refuse_outside
+from rnnkit.tasks.options import StackOptions, TableOptions, refuse_no_share, refuse_outside
 
 
 @dataclass(frozen=True)
-class ForecastingConfig(StackOptions):
+class ForecastingConfig(TableOptions, StackOptions):
     """How series are read, how far they are forecast, and how large the network is."""
 
     horizon: int = 24
@@ -29,10 +29,6 @@ class ForecastingConfig(StackOptions):
     """Headings of what is known ahead too (holidays, prices), with commas between."""
     static_columns: str | None = None
     """Headings of what does not change within a series, with commas between."""
-    delimiter: str | None = None
-    """What stands between the cells of a table; unset finds it out."""
-    header: Literal["auto", "present", "absent"] = "auto"
-    """Whether a table's first row names the columns."""
     table_layout: Literal["auto", "table", "rows"] = "auto"
     """Whether a row of the table is a step or a whole series."""
     distribution: Literal["quantiles", "student-t", "negative-binomial"] = "quantiles"
@@ -63,6 +59,7 @@ class ForecastingConfig(StackOptions):
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         self.check_stack()
+        self.check_table()
         refuse_outside(self, ("horizon", "context", "members"), least=1)
         refuse_outside(self, ("half_life",), least=1)
         if self.distribution != "quantiles" and self.context is not None:
@@ -76,8 +73,7 @@ class ForecastingConfig(StackOptions):
             )
         if self.distribution == "negative-binomial" and self.transform == "log":
             raise ConfigError("transform is log, but a negative-binomial model forecasts counts; expected none")
-        if not 0 < self.valid_share < 0.5:
-            raise ConfigError(f"valid_share is {self.valid_share}; expected a share in (0, 0.5)")
+        refuse_no_share(self, "valid_share", below=0.5)
         if self.season is not None and not all(part.strip().isdecimal() and int(part) for part in self._seasons):
             raise ConfigError(f"season is {self.season!r}; expected whole numbers of steps, as 24 or 24,168")
 
@@ -97,7 +93,6 @@ class ForecastingConfig(StackOptions):
             tuple(part.strip() for part in (names or "").split(",") if part.strip())
             for names in (self.past_columns, self.future_columns, self.static_columns)
         )
-        delimiter = None if self.delimiter is None else self.delimiter.replace("\\t", "\t")
         return PanelColumns(
             time=self.time_column,
             target=self.target_column,
@@ -106,6 +101,6 @@ class ForecastingConfig(StackOptions):
             future=future,
             static=static,
             layout=self.table_layout,
-            delimiter=delimiter,
+            delimiter=self.cell_delimiter,
             header=self.header,
         )

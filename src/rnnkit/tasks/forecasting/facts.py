@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,6 +17,7 @@ from rnnkit.data.stamps import DAY, WEEK, Frequency
 from rnnkit.errors import DataError
 from rnnkit.tasks.forecasting.config import ForecastingConfig
 from rnnkit.tasks.forecasting.regression import recent_steps
+from rnnkit.tasks.saved import reading
 
 LEAST_SEASONS = 3  # of a series, for its season to be seen
 YEAR_OF_DAYS = 365
@@ -198,16 +201,26 @@ class Facts:
             parts.append(laid)
         return np.concatenate(parts, axis=1)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all of it, JSON-able."""
-        return asdict(self)
+    def save(self, folder: Path) -> None:
+        """Write facts.json."""
+        (folder / "facts.json").write_text(json.dumps(asdict(self)))
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> Self:
-        """Rebuild what `to_dict` returned."""
-        columns = [BesideColumn(**{**one, "categories": tuple(one["categories"])}) for one in saved["columns"]]
-        lists = {"seasons": tuple(saved["seasons"]), "columns": tuple(columns), "notes": tuple(saved["notes"])}
-        return cls(**{**saved, **lists, "frequency": Frequency(**saved["frequency"])})
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Returns:
+            The facts.
+
+        Raises:
+            CheckpointError: If it is missing or damaged.
+        """
+        path = folder / "facts.json"
+        with reading(path):
+            saved = json.loads(path.read_text())
+            columns = [BesideColumn(**{**one, "categories": tuple(one["categories"])}) for one in saved["columns"]]
+            lists = {"seasons": tuple(saved["seasons"]), "columns": tuple(columns), "notes": tuple(saved["notes"])}
+            return cls(**{**saved, **lists, "frequency": Frequency(**saved["frequency"])})
 
 
 def _columns(panel: Panel) -> Iterator[BesideColumn]:

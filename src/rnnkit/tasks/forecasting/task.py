@@ -46,7 +46,7 @@ from rnnkit.tasks.forecasting.stream import ForecastStream, as_values
 from rnnkit.tasks.forecasting.ticker import Ticker
 from rnnkit.tasks.forecasting.training_windows import TrainingWindows, WindowBatch
 from rnnkit.tasks.forecasting.windows import Views
-from rnnkit.tasks.saved import reading
+from rnnkit.tasks.weights import take_weights
 
 MOST_STEPS = 65_536  # padded steps of a training batch
 SHOWN_STEPS = 8
@@ -133,7 +133,7 @@ class Forecasting(Task):
             for one in others:
                 one.load_state_dict(first.state_dict())
         else:
-            task.network.load_state_dict(start.network.state_dict())
+            take_weights(task.network, start.network)
         return task
 
     def notes(self) -> list[str]:
@@ -381,7 +381,7 @@ class Forecasting(Task):
 
     def save_assets(self, folder: Path) -> None:
         """Write facts.json and history/."""
-        (folder / "facts.json").write_text(json.dumps(self.facts.to_dict()))
+        self.facts.save(folder)
         self.memory.save(folder / "history")
 
     @classmethod
@@ -394,7 +394,4 @@ class Forecasting(Task):
         Raises:
             CheckpointError: If a file is missing or damaged.
         """
-        path = folder / "facts.json"
-        with reading(path):
-            facts = Facts.from_dict(json.loads(path.read_text()))
-        return cls(config, facts, Histories.load(folder / "history"))
+        return cls(config, Facts.load(folder), Histories.load(folder / "history"))

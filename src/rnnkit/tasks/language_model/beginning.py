@@ -11,6 +11,7 @@ from rnnkit.data.vocabulary import Vocabulary
 from rnnkit.errors import ConfigError
 from rnnkit.tasks.language_model.config import LanguageModelConfig
 from rnnkit.tasks.language_model.network import NUM_SPECIAL, LanguageNetwork
+from rnnkit.tasks.weights import sizes_differ
 
 if TYPE_CHECKING:
     from rnnkit.tasks.language_model.task import LanguageModel
@@ -56,11 +57,7 @@ def take_weights(network: LanguageNetwork, trained: LanguageNetwork) -> None:
         before = theirs.get(name)
         grows = before is not None and len(before) == trained.vocabulary_size and before.shape[1:] == tensor.shape[1:]
         if before is None or (before.shape != tensor.shape and not grows):
-            size = "not there" if before is None else tuple(before.shape)
-            raise ConfigError(
-                f"{name} is {tuple(tensor.shape)} here and {size} in the model to go on from; expected the same: "
-                "leave out the options that change the network's sizes"
-            )
+            raise sizes_differ(name, tensor, before)
         with torch.no_grad():
             tensor[: len(before)] = before
             tensor[len(before) :] = before[NUM_SPECIAL:].mean(0)

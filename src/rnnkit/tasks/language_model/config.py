@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rnnkit.errors import ConfigError
-from rnnkit.tasks.options import StackOptions, VocabularyOptions, refuse_outside
+from rnnkit.tasks.options import StackOptions, VocabularyOptions, refuse_no_share, refuse_outside
 
 ADAPTIVE_VOCABULARY = 20_000
 
@@ -45,8 +45,7 @@ class LanguageModelConfig(StackOptions, VocabularyOptions):
         refuse_outside(self, ("activation_penalty", "change_penalty"), least=0)
         if self.softmax == "adaptive" and not self.tied:
             raise ConfigError("softmax is 'adaptive' and tied false; expected tied vectors, or a full softmax")
-        if not 0 < self.valid_share < 1:
-            raise ConfigError(f"valid_share is {self.valid_share}; expected a share in (0, 1)")
+        refuse_no_share(self, "valid_share")
 
     def adapts_softmax(self, vocabulary_size: int) -> bool:
         """Tell whether the softmax is adaptive with a vocabulary of this size."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnkit.data.series import SeriesSet
-from rnnkit.errors import ConfigError
+from rnnkit.tasks import weights
 from rnnkit.tasks.classification import Labels, take_scores
 from rnnkit.tasks.saved import reading
 from rnnkit.tasks.series_classification.config import SeriesClassificationConfig
@@ -94,15 +94,5 @@ def take_weights(task: SeriesClassification, start: SeriesClassification) -> Non
     Raises:
         ConfigError: If a size differs.
     """
-    ours, theirs = task.network.state_dict(), start.network.state_dict()
-    for name, tensor in ours.items():
-        before = theirs.get(name)
-        if not name.startswith(NEW) and (before is None or before.shape != tensor.shape):
-            size = "not there" if before is None else tuple(before.shape)
-            raise ConfigError(
-                f"{name} is {tuple(tensor.shape)} here and {size} in the model to go on from; expected the same: "
-                "leave out the options that change the network's sizes, and use series of as many channels"
-            )
-    kept = {name: tensor for name, tensor in theirs.items() if not name.startswith(NEW)}
-    task.network.load_state_dict({**ours, **kept})
+    weights.take_weights(task.network, start.network, new=NEW)
     take_scores(task, start)

@@ -8,21 +8,24 @@ from typing import Literal
 from rnnkit.data.recordings import RecordingColumns
 from rnnkit.errors import ConfigError
 from rnnkit.layers.subsampling import STRIDES
-from rnnkit.tasks.options import StackOptions, VocabularyOptions, refuse_outside
+from rnnkit.tasks.options import (
+    StackOptions,
+    TableOptions,
+    VocabularyOptions,
+    refuse_no_share,
+    refuse_odd_halves,
+    refuse_outside,
+)
 
 
 @dataclass(frozen=True)
-class SpeechConfig(StackOptions, VocabularyOptions):
+class SpeechConfig(TableOptions, StackOptions, VocabularyOptions):
     """How recordings are heard and varied, and how large the network is; the defaults suit an hour or two of speech."""
 
     path_column: str | None = None
     """Heading, number (from 1) or JSON key of the recordings' paths; unset finds it out."""
     text_column: str | None = None
     """Heading, number (from 1) or JSON key of what is said; unset finds it out."""
-    delimiter: str | None = None
-    """What stands between the cells of a table; unset finds it out."""
-    header: Literal["auto", "present", "absent"] = "auto"
-    """Whether a table's first row names the columns."""
     sample_rate: int | None = None
     """Samples a second that recordings are resampled to; unset takes those of most of the training sound, at most
     16,000."""
@@ -68,6 +71,7 @@ class SpeechConfig(StackOptions, VocabularyOptions):
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         self.check_stack()
+        self.check_table()
         refuse_outside(self, ("bands", "filters", "joiner_size", "minimum_count"), least=1)
         refuse_outside(self, ("sample_rate",), least=4000)
         refuse_outside(self, ("augment_gain", "mask_bands"), least=0)
@@ -76,13 +80,10 @@ class SpeechConfig(StackOptions, VocabularyOptions):
             raise ConfigError(f"subsampling is {self.subsampling}; expected one of {', '.join(map(str, STRIDES))}")
         if self.mask_bands >= self.bands:
             raise ConfigError(f"mask_bands is {self.mask_bands}; expected fewer than the bands, {self.bands}")
-        if not 0 < self.valid_share < 1:
-            raise ConfigError(f"valid_share is {self.valid_share}; expected a share in (0, 1)")
-        if self.bidirectional and self.hidden_size % 2:
-            raise ConfigError(f"hidden_size is {self.hidden_size}; expected an even number, half of it a direction")
+        refuse_no_share(self, "valid_share")
+        refuse_odd_halves(self)
 
     @property
     def columns(self) -> RecordingColumns:
         """Where recordings and texts stand."""
-        delimiter = None if self.delimiter is None else self.delimiter.replace("\\t", "\t")
-        return RecordingColumns(self.path_column, self.text_column, delimiter, self.header)
+        return RecordingColumns(self.path_column, self.text_column, self.cell_delimiter, self.header)

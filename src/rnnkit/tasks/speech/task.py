@@ -42,6 +42,7 @@ from rnnkit.tasks.speech.stream import SpeechStream
 from rnnkit.tasks.speech.text import normalise, written
 from rnnkit.tasks.speech.transcribing import transcribe
 from rnnkit.tasks.speech.trials import confused_words, trial_remarks
+from rnnkit.tasks.weights import take_weights
 
 SCORED_ROWS, MOST_FRAMES = 16, 24_000  # of a batch
 QUICK_RECORDINGS = 300
@@ -113,7 +114,7 @@ class SpeechRecognition(Task):
         """Learn sample rate, vocabulary and level from the training recordings, and draw a network or go on."""
         if start is not None:
             task = cls(config, start.vocabulary, start.level, sample_rate=start.sample_rate, notes=examples.notes)
-            task.network.load_state_dict(start.network.state_dict())
+            take_weights(task.network, start.network)
             return task
         rate = config.sample_rate or examples.sample_rate(most=HIGHEST_RATE)
         texts = [normalise(one.text, config) for one in examples.examples]

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from rnnkit.data.vectors import read_vectors, vector_words
-from rnnkit.errors import ConfigError
 from rnnkit.tasks.base import Task
 from rnnkit.tasks.language_model import LanguageModel
 from rnnkit.tasks.tagging.config import TaggingConfig
 from rnnkit.tasks.tagging.features import FIRST_CHARACTER, WordFeatures, normalise
 from rnnkit.tasks.tagging.reader import LanguageReader
+from rnnkit.tasks.weights import sizes_differ
 
 if TYPE_CHECKING:
     from rnnkit.tasks.tagging.task import Tagging
@@ -102,7 +102,7 @@ def take_weights(task: Tagging, start: Tagging) -> None:
         elif name == "direct.table.weight" and before is not None:
             parts = [part.view(len(part), -1, len(one.tags)) for part, one in ((tensor, task), (before, start))]
             if parts[0].shape[1] != parts[1].shape[1]:
-                raise _sizes_differ(name, tensor, before)
+                raise sizes_differ(name, tensor, before)
             for place in range(parts[0].shape[1]):
                 taken = parts[1][:, place][features[0]][:, tags[0]]
                 parts[0][features[1][:, None], place, tags[1]] = taken
@@ -111,7 +111,7 @@ def take_weights(task: Tagging, start: Tagging) -> None:
         elif before is not None and before.shape == tensor.shape:
             tensor.copy_(before)
         else:
-            raise _sizes_differ(name, tensor, before)
+            raise sizes_differ(name, tensor, before)
 
 
 def _matches(theirs: Sequence[str], ours: Sequence[str], *, first: int) -> tuple[Tensor, Tensor]:
@@ -121,14 +121,6 @@ def _matches(theirs: Sequence[str], ours: Sequence[str], *, first: int) -> tuple
     pairs = [(place, place) for place in range(first)] + known
     there, here = torch.tensor(pairs, dtype=torch.int64).view(-1, 2).unbind(1)
     return there, here
-
-
-def _sizes_differ(name: str, tensor: Tensor, before: Tensor | None) -> ConfigError:
-    size = "not there" if before is None else tuple(before.shape)
-    return ConfigError(
-        f"{name} is {tuple(tensor.shape)} here and {size} in the model to go on from; expected the same: "
-        "leave out the options that change the network's sizes"
-    )
 
 
 def learn_words(words: Iterable[str], config: TaggingConfig, *, start: Any) -> WordFeatures:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from rnnkit.data.tagged import TagColumns
 from rnnkit.errors import ConfigError
-from rnnkit.tasks.options import StackOptions, refuse_outside
+from rnnkit.tasks.options import StackOptions, refuse_no_share, refuse_outside
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class TaggingConfig(StackOptions):
         refuse_outside(self, ("lag", "word_dropout", "feature_size"), least=0)
         refuse_outside(self, ("minimum_count", "vocabulary_size", "embedding_size"), least=1)
         refuse_outside(self, ("character_size", "character_units"), least=1)
-        if not 0 < self.valid_share < 1:
-            raise ConfigError(f"valid_share is {self.valid_share}; expected a share in (0, 1)")
+        refuse_no_share(self, "valid_share")
         if self.direct and not self.feature_size:
             raise ConfigError("direct is on and feature_size is 0; expected features to score, or --no-direct")
 

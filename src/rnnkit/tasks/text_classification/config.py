@@ -1,26 +1,21 @@
 """The options of a classifier of texts."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from rnnkit.data.examples import Columns
 from rnnkit.errors import ConfigError
 from rnnkit.tasks.classification import ClassificationOptions
-from rnnkit.tasks.options import VocabularyOptions, refuse_outside
+from rnnkit.tasks.options import TableOptions, VocabularyOptions, refuse_outside
 
 
 @dataclass(frozen=True)
-class TextClassificationConfig(ClassificationOptions, VocabularyOptions):
+class TextClassificationConfig(TableOptions, ClassificationOptions, VocabularyOptions):
     """How texts are read and how large the network is; the defaults suit some thousand sentences on a laptop."""
 
     text_column: str | None = None
     """Heading, number (from 1) or JSON key of the text; unset finds it out."""
     label_column: str | None = None
     """Heading, number (from 1) or JSON key of the label; unset finds it out."""
-    delimiter: str | None = None
-    """What stands between the cells of a table; unset finds it out."""
-    header: Literal["auto", "present", "absent"] = "auto"
-    """Whether a table's first row names the columns."""
     label_separator: str | None = None
     """What stands between the labels of a cell, where a text may have any number of them; unset makes it one label."""
     minimum_count: int | None = None
@@ -41,15 +36,13 @@ class TextClassificationConfig(ClassificationOptions, VocabularyOptions):
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         self.check_classification()
+        self.check_table()
         refuse_outside(self, ("embedding_size", "minimum_count"), least=1)
         refuse_outside(self, ("embedding_dropout",), least=0, below=1)
         if self.vectors is not None and self.vocabulary != "word":
             raise ConfigError(f"vectors is given and vocabulary is {self.vocabulary!r}; expected 'word' with vectors")
-        for name in ("delimiter", "label_separator"):
-            if getattr(self, name) == "":
-                raise ConfigError(f"{name} is empty; expected the characters that stand between two parts")
-        if self.delimiter is not None and len(self.delimiter.replace("\\t", "\t")) != 1:
-            raise ConfigError(f"delimiter is {self.delimiter!r}; expected one character (\\t is a tab)")
+        if self.label_separator == "":
+            raise ConfigError("label_separator is empty; expected the characters that stand between two labels")
 
     @property
     def least_count(self) -> int:
@@ -59,5 +52,4 @@ class TextClassificationConfig(ClassificationOptions, VocabularyOptions):
     @property
     def columns(self) -> Columns:
         """Where text and label stand."""
-        delimiter = None if self.delimiter is None else self.delimiter.replace("\\t", "\t")
-        return Columns(self.text_column, self.label_column, delimiter, self.header, self.label_separator)
+        return Columns(self.text_column, self.label_column, self.cell_delimiter, self.header, self.label_separator)

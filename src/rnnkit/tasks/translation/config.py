@@ -9,24 +9,26 @@ from typing import Literal
 from rnnkit.data.pairs import PairColumns
 from rnnkit.data.subwords import suggested_subword_size
 from rnnkit.data.vocabulary import Vocabulary
-from rnnkit.errors import ConfigError
-from rnnkit.tasks.options import StackOptions, VocabularyOptions, refuse_outside
+from rnnkit.tasks.options import (
+    StackOptions,
+    TableOptions,
+    VocabularyOptions,
+    refuse_no_share,
+    refuse_odd_halves,
+    refuse_outside,
+)
 
 SUBWORDS = ("bpe", "unigram")
 
 
 @dataclass(frozen=True)
-class TranslationConfig(StackOptions, VocabularyOptions):
+class TranslationConfig(TableOptions, StackOptions, VocabularyOptions):
     """How pairs are read and how large the network is; the defaults suit some ten thousand pairs on a laptop."""
 
     source_column: str | None = None
     """Heading, number (from 1) or JSON key of the source; unset is the first column."""
     target_column: str | None = None
     """Heading, number (from 1) or JSON key of the translation; unset is the second column."""
-    delimiter: str | None = None
-    """What stands between the cells of a table; unset finds it out."""
-    header: Literal["auto", "present", "absent"] = "auto"
-    """Whether a table's first row names the columns."""
     normalization: Literal["nfc", "nfkc", "none"] = "nfc"
     """Unicode form that both sides are brought to."""
     lowercase: bool = False
@@ -69,13 +71,12 @@ class TranslationConfig(StackOptions, VocabularyOptions):
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         self.check_stack()
+        self.check_table()
         refuse_outside(self, ("embedding_size", "heads", "max_length", "minimum_count", "max_ratio"), least=1)
         shares = ("embedding_dropout", "subword_dropout", "scheduled_sampling")
         refuse_outside(self, shares, least=0, below=1)
-        if not 0 < self.valid_share < 1:
-            raise ConfigError(f"valid_share is {self.valid_share}; expected a share in (0, 1)")
-        if self.bidirectional and self.hidden_size % 2:
-            raise ConfigError(f"hidden_size is {self.hidden_size}; expected an even number, half of it a direction")
+        refuse_no_share(self, "valid_share")
+        refuse_odd_halves(self)
 
     def learn_vocabulary(self, texts: Iterable[str]) -> Vocabulary:
         """Learn the vocabulary that the options name, of subwords twice a language model's, for shorter lines."""
@@ -88,5 +89,4 @@ class TranslationConfig(StackOptions, VocabularyOptions):
     @property
     def columns(self) -> PairColumns:
         """Where the two sides stand."""
-        delimiter = None if self.delimiter is None else self.delimiter.replace("\\t", "\t")
-        return PairColumns(self.source_column, self.target_column, delimiter, self.header)
+        return PairColumns(self.source_column, self.target_column, self.cell_delimiter, self.header)

@@ -37,6 +37,7 @@ from rnnkit.tasks.translation.data import PairBatch, PairData, learnable, normal
 from rnnkit.tasks.translation.network import Decoding, TranslationNetwork
 from rnnkit.tasks.translation.results import Translation
 from rnnkit.tasks.translation.text_search import TextSearch
+from rnnkit.tasks.weights import take_weights
 
 SCORED_ROWS, MOST_STEPS = 64, 16_384  # of a batch, padded source and target tokens
 QUICK_PAIRS = 2000
@@ -98,7 +99,7 @@ class Translator(Task):
         """Learn the vocabularies from the training pairs and draw a network, or go on from a trained one."""
         if start is not None:
             task = cls(config, (start.source_vocabulary, start.target_vocabulary), notes=examples.notes)
-            task.network.load_state_dict(start.network.state_dict())
+            take_weights(task.network, start.network)
             return task
         sides = [[normalise(text, config) for text in side] for side in zip(*examples.flat(), strict=True)]
         learnt = [sides[0] + sides[1]] if config.joint else sides
