@@ -36,7 +36,6 @@ DATA = {
     "multi30k-de-en": Data(
         "multi30k-en-de", {part: (f"{part}.de", f"{part}.en") for part in PARTS}, 30, (1, 2, 3), {"lowercase": True}
     ),
-    "multi30k-de-en-cased": Data("multi30k-en-de", {part: (f"{part}.de", f"{part}.en") for part in PARTS}, 30, (1,)),
     "multi30k-en-de": Data("multi30k-en-de", {part: (f"{part}.en", f"{part}.de") for part in PARTS}, 30, (1,)),
     "tatoeba-en-fr": Data(
         "tatoeba-en-fr",
