@@ -9,6 +9,7 @@ import torch
 from rnnkit.data.tokens import SPECIAL_PIECES, Vocabulary
 from rnnkit.data.vectors import read_vectors
 from rnnkit.errors import ConfigError
+from rnnkit.tasks import weights
 from rnnkit.tasks.base import Task
 from rnnkit.tasks.classification import Classification, take_scores
 from rnnkit.tasks.options import StackOptions, VocabularyOptions
@@ -103,11 +104,4 @@ def take_weights(task: TextClassification, start: Any) -> None:
     with torch.no_grad():
         weight[: len(vectors)] = vectors
         weight[len(vectors) :] = vectors[len(SPECIAL_PIECES) :].mean(0)
-    try:
-        task.network.stack.load_state_dict(start.network.stack.state_dict())
-    except RuntimeError as error:
-        reason = " ".join(str(error).split("\n\t")[1:]) or str(error)
-        raise ConfigError(
-            f"the layers differ from those of the model to go on from ({reason}): leave out the options that "
-            "change the network's sizes"
-        ) from error
+    weights.take_weights(task.network.stack, start.network.stack)
