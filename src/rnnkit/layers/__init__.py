@@ -4,6 +4,7 @@ from rnnkit.layers.attention import ATTENTIONS, Attention, Memory
 from rnnkit.layers.base import DiagonalLayer, GatedLayer, Layer
 from rnnkit.layers.classic import GRU, LSTM, RNN, ReluRNN
 from rnnkit.layers.convolution import CausalConvolution
+from rnnkit.layers.ctc import guided_ctc_loss
 from rnnkit.layers.dropout import DroppedEmbedding, LockedDropout
 from rnnkit.layers.minimal import MinGRU, MinLSTM
 from rnnkit.layers.options import OPTIONS
@@ -45,6 +46,7 @@ __all__ = [
     "Stack",
     "Subsampling",
     "default_cutoffs",
+    "guided_ctc_loss",
     "linear_cross_entropy",
     "transducer_loss",
 ]

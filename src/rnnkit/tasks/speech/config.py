@@ -48,24 +48,26 @@ class SpeechConfig(TableOptions, StackOptions, VocabularyOptions):
     """Frames a step: 1, 2, 3, 4, 6 or 8. Convolutions bring them together."""
     filters: int = 192
     """Of each convolution."""
-    layer: str = "lstm"
+    layer: str = "gru"
     num_layers: int = 2
     hidden_size: int = 256
     """Units of each layer; of a bidirectional stack, half of them read backwards."""
     bidirectional: bool = False
     """Read recordings backwards too; such a model cannot stream."""
-    dropout: float = 0.3
+    dropout: float = 0.2
+    batch_seconds: float = 40.0
+    """Sound in a batch of training at most, padding included; `batch_size` is the most recordings."""
     augment_speed: float = 0.12
     """In training, speed recordings up and down by up to this share, pitch and formants with them."""
     augment_gain: float = 2.0
     """In training, make recordings louder and softer by about so many decibels."""
     augment_noise: float = 0.3
     """Share of the recordings that noise is added to in training, 5 to 30 dB below the speech."""
-    augment_join: float = 0.2
+    augment_join: float = 0.1
     """Share of the recordings that another one follows in training, as in a stream."""
-    mask_bands: int = 8
+    mask_bands: int = 4
     """In training, hide up to so many neighbouring bands, twice (SpecAugment: Park et al. 2019)."""
-    mask_time: float = 0.1
+    mask_time: float = 0.03
     """In training, hide stretches of up to 0.15 s, so many that about this share of a recording is hidden."""
 
     def __post_init__(self) -> None:
@@ -75,6 +77,7 @@ class SpeechConfig(TableOptions, StackOptions, VocabularyOptions):
         refuse_outside(self, ("bands", "filters", "joiner_size", "minimum_count"), least=1)
         refuse_outside(self, ("sample_rate",), least=4000)
         refuse_outside(self, ("augment_gain", "mask_bands"), least=0)
+        refuse_outside(self, ("batch_seconds",), least=1)
         refuse_outside(self, ("augment_noise", "augment_join", "mask_time", "augment_speed"), least=0, below=1)
         if self.subsampling not in STRIDES:
             raise ConfigError(f"subsampling is {self.subsampling}; expected one of {', '.join(map(str, STRIDES))}")

@@ -16,13 +16,12 @@ from rnnkit.data.texts import read_bytes
 from rnnkit.data.tokens import UNKNOWN
 from rnnkit.decoding.ctc import least_steps
 from rnnkit.tasks.speech.config import SpeechConfig
-from rnnkit.tasks.speech.features import mask, vary
+from rnnkit.tasks.speech.features import TAIL_FRAMES, mask, vary
 from rnnkit.tasks.speech.heads import SpeechBatch
 
 if TYPE_CHECKING:
     from rnnkit.tasks.speech.task import SpeechRecognition
 
-TAIL_FRAMES = 20  # at the usual level, behind the end of a recording: a network says a word a moment after it heard it
 PARTS = ("frames", "tokens", "texts", "names")
 
 

@@ -18,6 +18,7 @@ MEMORY = 1 - 1 / 300  # of a running level: 3 s of frames
 LOUDEST_NOISE, SOFTEST_NOISE = 5.0, 30.0  # decibels below the speech
 LONGEST_MASK = 15  # frames
 NUM_BAND_MASKS = 2
+TAIL_FRAMES = 20  # at the usual level, behind the end of a recording: a network says a word a moment after it heard it
 
 
 @dataclass(frozen=True)

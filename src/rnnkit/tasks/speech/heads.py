@@ -16,8 +16,10 @@ from rnnkit.decoding.fusion import NOTHING, Fusion
 from rnnkit.decoding.hypotheses import BLANK, LEAST, Decoder
 from rnnkit.decoding.transducer import Speaker, TransducerBeam
 from rnnkit.kernels import State
-from rnnkit.layers import LAYERS, Joiner, LockedDropout, Stack
+from rnnkit.layers import LAYERS, Joiner, LockedDropout, Stack, guided_ctc_loss
 from rnnkit.tasks.speech.config import SpeechConfig
+
+GUIDED_UPDATES = 100  # at the beginning of training
 
 
 class SpeechBatch(NamedTuple):
@@ -39,14 +41,19 @@ class SpeechBatch(NamedTuple):
 class CTCHead(nn.Module):
     """A score of every token, and of the blank, at every step (Graves et al. 2006).
 
+    The first updates are guided (`guided_ctc_loss`); `updates` counts them, so that a resumed run goes on alike.
+
     Args:
         size: Of what is heard.
         vocabulary_size: Tokens.
+        tail: Steps behind the end of every recording.
     """
 
-    def __init__(self, size: int, vocabulary_size: int) -> None:
+    def __init__(self, size: int, vocabulary_size: int, *, tail: int) -> None:
         super().__init__()
+        self.tail = tail
         self.output = nn.Linear(size, vocabulary_size)
+        self.register_buffer("updates", torch.zeros(1, dtype=torch.int64))
 
     def rows(self, outputs: Tensor) -> Tensor:
         """Turn what is heard, (batch, steps, size), into log-probabilities."""
@@ -54,8 +61,12 @@ class CTCHead(nn.Module):
 
     def loss(self, rows: Tensor, steps: Tensor, batch: SpeechBatch, *, label_smoothing: float) -> Tensor:
         """Add up the nats of all texts; see `SpeechNetwork.loss`."""
-        laid = rows.transpose(0, 1)  # (steps, batch, vocabulary_size), as torch's loss takes them
-        total = ctc_loss(laid, batch.tokens, steps, batch.counts, blank=BLANK, reduction="sum")
+        if self.training and int(self.updates) < GUIDED_UPDATES:
+            self.updates += 1
+            total = guided_ctc_loss(rows, steps, batch.tokens, batch.counts, blank=BLANK, margin=self.tail)
+        else:
+            laid = rows.transpose(0, 1)  # (steps, batch, vocabulary_size), as torch's loss takes them
+            total = ctc_loss(laid, batch.tokens, steps, batch.counts, blank=BLANK, reduction="sum")
         if not label_smoothing:
             return total
         valid = torch.arange(rows.shape[1], device=rows.device) < steps[:, None]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnnkit.data.audio import Hearing, frame_length
 from rnnkit.kernels import State
-from rnnkit.tasks.speech.data import TAIL_FRAMES
+from rnnkit.tasks.speech.features import TAIL_FRAMES
 
 if TYPE_CHECKING:
     from rnnkit.tasks.speech.task import SpeechRecognition

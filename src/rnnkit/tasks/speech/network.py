@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from rnnkit.kernels import State
 from rnnkit.layers import LockedDropout, Subsampling
 from rnnkit.tasks.speech.config import SpeechConfig
+from rnnkit.tasks.speech.features import TAIL_FRAMES
 from rnnkit.tasks.speech.heads import CTCHead, SpeechBatch, TransducerHead
 
 
@@ -26,7 +27,9 @@ class SpeechNetwork(nn.Module):
         self.stack = config.make_stack(config.filters, bidirectional=config.bidirectional)
         size = self.stack.output_size
         self.head: CTCHead | TransducerHead = (
-            CTCHead(size, vocabulary_size) if config.head == "ctc" else TransducerHead(size, vocabulary_size, config)
+            CTCHead(size, vocabulary_size, tail=TAIL_FRAMES // config.subsampling)
+            if config.head == "ctc"
+            else TransducerHead(size, vocabulary_size, config)
         )
 
     @property

@@ -69,7 +69,7 @@ class SpeechRecognition(Task):
     config_class: ClassVar[type] = SpeechConfig
     objective: ClassVar[str] = "cer"
     baseline_name: ClassVar[str] = "nearest recording"
-    training_defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 16, "learning_rate": 0.003, "validations": 20}
+    training_defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 128, "learning_rate": 0.003, "validations": 20}
     uses: ClassVar[tuple[str, ...]] = ("evaluate {model} FILE", "predict {model} FILE", "stream {model} < SOUND")
 
     config: SpeechConfig
@@ -188,7 +188,7 @@ class SpeechRecognition(Task):
             data.frames.lengths[kept],
             TrainingRecordings(self, data, kept),
             batch_size=batch_size,
-            most_steps=MOST_FRAMES,
+            most_steps=round(self.config.batch_seconds / SHIFT_SECONDS),
             seed=seed,
             part=part,
         )
