@@ -59,6 +59,22 @@ def test_one_recording_is_a_line_and_a_list_names_each(run: Path, capsys: Any):
     assert lines[str(WAV)] == alone
 
 
+def test_a_recording_that_cannot_be_read_is_named_by_itself(run: Path, tmp_path: Path, capsys: Any):
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(WAV.read_bytes()[:400])
+    assert main(["predict", str(run), str(broken)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"rnnkit: {broken}: the file is truncated: of ")
+    assert "rows" not in error
+
+
+def test_what_the_model_has_no_letters_for_is_counted(run: Path, tmp_path: Path, capsys: Any):
+    path = tmp_path / "odd.tsv"
+    path.write_text(f"path\ttext\n{WAV}\tf\u00efve\n")
+    assert main(["evaluate", str(run), str(path)]) == 0
+    assert "1 of 4 tokens are none of the model's: it cannot say them" in capsys.readouterr().out
+
+
 def test_words_have_times(run: Path, capsys: Any):
     assert main(["predict", str(run), str(WAV), "--timestamps"]) == 0
     assert "confidence" in capsys.readouterr().out

@@ -137,6 +137,8 @@ def read_recordings(
                 try:
                     facts = tuple(audio_facts(file) for file in files)
                 except DataError as error:
+                    if files == (given,):  # it was named by itself, in no list
+                        raise
                     reason = str(error).rstrip(".")
             if reason is None:
                 examples.append(Recording(files, text or "", facts, source, line))

@@ -54,6 +54,11 @@ class SpeechData:
             **({"unknown tokens": unknown} if unknown else {}),
         }
 
+    def unknown_remarks(self) -> tuple[str, ...]:
+        """Say how much of the texts the model has no token for, if anything."""
+        unknown, every = int(np.count_nonzero(self.tokens.values == UNKNOWN)), len(self.tokens.values)
+        return (f"{unknown:,} of {every:,} tokens are none of the model's: it cannot say them",) if unknown else ()
+
     def references(self) -> list[str]:
         """Return the texts."""
         return read_bytes(self.texts)

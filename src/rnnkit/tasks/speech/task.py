@@ -267,7 +267,8 @@ class SpeechRecognition(Task):
         if baseline is None:
             return Comparison(metrics, {})
         others = {self.baseline_name: self.score_baseline(baseline, data)}
-        return Comparison(metrics, others, remarks=trial_remarks(texts, references, data.places()))
+        remarks = trial_remarks(texts, references, data.places())
+        return Comparison(metrics, others, remarks=(*data.unknown_remarks(), *remarks))
 
     def draw(self, data: SpeechData, folder: Path, *, title: str) -> list[Path]:
         """Draw which word was heard in the place of which."""
