@@ -2,7 +2,8 @@
 
 Each row trains on the training recordings, is chosen on the validation ones, and transcribes the test ones once.
 Options are the defaults, but for those below; they were chosen on validation data, never on a test set: recordings of
-single words have whole words for tokens and smaller batches. Needs RNNKIT_DATA. Run alone on the machine: python benchmarks/speech.py [--commit]
+single words have whole words for tokens and smaller batches. Needs RNNKIT_DATA. Run alone on the machine:
+python benchmarks/speech.py [--commit]
 """
 
 import csv
