@@ -70,7 +70,7 @@ def run(row: dict[str, Any]) -> dict[str, Any]:
         found = {
             "options": options,
             "test": {"greedy": compared.metrics, **compared.baselines},
-            "remarks": compared.remarks,
+            "remarks": [one.replace(f"{test.parent}/", "") for one in compared.remarks],
             "test_seconds": time.perf_counter() - began,
             "validation": result.metrics,
             "seconds": result.seconds,

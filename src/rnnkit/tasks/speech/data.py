@@ -46,7 +46,7 @@ class SpeechData:
 
     def sizes(self) -> dict[str, int]:
         """Count recordings, seconds and tokens, for a report."""
-        unknown = int(np.count_nonzero(self.tokens.values == UNKNOWN))
+        unknown = self._unknown()
         return {
             "recordings": len(self),
             "seconds": round(len(self.frames.values) * SHIFT_SECONDS),
@@ -56,8 +56,11 @@ class SpeechData:
 
     def unknown_remarks(self) -> tuple[str, ...]:
         """Say how much of the texts the model has no token for, if anything."""
-        unknown, every = int(np.count_nonzero(self.tokens.values == UNKNOWN)), len(self.tokens.values)
+        unknown, every = self._unknown(), len(self.tokens.values)
         return (f"{unknown:,} of {every:,} tokens are none of the model's: it cannot say them",) if unknown else ()
+
+    def _unknown(self) -> int:
+        return int(np.count_nonzero(self.tokens.values == UNKNOWN))
 
     def references(self) -> list[str]:
         """Return the texts."""

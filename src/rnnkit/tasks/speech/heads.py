@@ -17,6 +17,7 @@ from rnnkit.decoding.hypotheses import BLANK, LEAST, Decoder
 from rnnkit.decoding.transducer import Speaker, TransducerBeam
 from rnnkit.kernels import State
 from rnnkit.layers import LAYERS, Joiner, LockedDropout, Stack, guided_ctc_loss
+from rnnkit.sequences import valid_mask
 from rnnkit.tasks.speech.config import SpeechConfig
 
 GUIDED_UPDATES = 100  # at the beginning of training
@@ -69,7 +70,7 @@ class CTCHead(nn.Module):
             total = ctc_loss(laid, batch.tokens, steps, batch.counts, blank=BLANK, reduction="sum")
         if not label_smoothing:
             return total
-        valid = torch.arange(rows.shape[1], device=rows.device) < steps[:, None]
+        valid = valid_mask(steps, rows.shape[1])
         return (1 - label_smoothing) * total - label_smoothing * (rows.mean(-1) * valid).sum()
 
     def decoder(self, beam: int, fusion: Fusion = NOTHING) -> Decoder:
