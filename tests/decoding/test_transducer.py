@@ -106,6 +106,25 @@ def test_chunks_and_saved_states_change_nothing(seed: int, cut: int, size: int):
     assert (second.steps, second.last_step(), second.quiet) == (whole.steps, whole.last_step(), whole.quiet)
 
 
+class WordSpeaker(TableSpeaker):
+    """Says a word of six letters at once, where it hears anything, and nothing else."""
+
+    word = (1, 2, 1, 1, 2, 2)
+
+    def log_probabilities(self, row: np.ndarray, states: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Give 95 % to what follows."""
+        follows = [self.word[len(one) % 6] if row[0] or len(one) % 6 else BLANK for one in states]
+        follows = [BLANK if len(one) >= 6 * row[1] else token for one, token in zip(states, follows, strict=True)]
+        return np.log(np.where(np.arange(TOKENS) == np.array(follows)[:, None], 0.95, 0.025))
+
+
+@pytest.mark.parametrize("size", [1, 2, 8])
+def test_a_word_can_be_said_at_one_step(size: int):
+    # as networks learn it: all letters where the word ends; column 0 tells that one does, column 1 how many have
+    rows = np.array([[0, 0, 0], [1, 1, 0], [0, 1, 0], [1, 2, 0], [0, 2, 0]], dtype=float)
+    assert decode(TransducerBeam(WordSpeaker(), size), rows)[0].tokens == 2 * WordSpeaker.word
+
+
 def test_what_is_certain_is_shared_by_all():
     decoder = TransducerBeam(TableSpeaker(), 4)
     for row in heard(1, steps=12):

@@ -13,7 +13,7 @@ from rnnkit.decoding.fusion import NOTHING, Fusion
 from rnnkit.decoding.hypotheses import BLANK, LEAST, Answer, Decoder, Node, Said, Way, shared_depth
 from rnnkit.errors import ConfigError
 
-MOST_TOKENS = 4  # said at one step
+MOST_TOKENS = 10  # said at one step: a network may say a word's letters at its end, all at once
 
 
 class Speaker(ABC):
@@ -105,9 +105,8 @@ class TransducerBeam(Decoder):
             scores = self.speaker.log_probabilities(row, [one.state for one in saying]).astype(np.float64)
             for one, own in zip(saying, scores, strict=True):
                 self._end(ended, one, float(own[BLANK]))
-            if said == self.most:
+            if said == self.most or not (saying := self._continued(saying, scores, least=self._least(ended))):
                 break
-            saying = self._continued(saying, scores)
         return sorted(ended.values(), key=lambda one: -one.score)[: self.size]
 
     def _end(self, ended: dict[Node, _Hypothesis], one: _Hypothesis, blank: float) -> None:
@@ -119,11 +118,18 @@ class TransducerBeam(Decoder):
             way = way if log_probability > other.log_probability else other.way
         ended[one.node] = _Hypothesis(one.node, way, total, one.bonus, one.state, one.fused)
 
-    def _continued(self, saying: Sequence[_Hypothesis], scores: np.ndarray) -> list[_Hypothesis]:
-        """Return the best hypotheses with one token more, said at this step."""
+    def _least(self, ended: dict[Node, _Hypothesis]) -> float:
+        """Return the score below which a hypothesis has no place any more."""
+        if len(ended) < self.size:
+            return LEAST
+        return sorted((one.score for one in ended.values()), reverse=True)[self.size - 1]
+
+    def _continued(self, saying: Sequence[_Hypothesis], scores: np.ndarray, *, least: float) -> list[_Hypothesis]:
+        """Return the best hypotheses with one token more, said at this step, whose scores are above `least`."""
         added = np.broadcast_to(self.fusion.scores([one.fused for one in saying]), scores.shape)
         totals = scores + added + np.array([[one.score] for one in saying])
         totals[:, BLANK] = LEAST
+        totals[totals <= least] = LEAST
         count = min(self.size, int((totals > LEAST / 2).sum()))
         flat = totals.ravel()
         best = np.argpartition(-flat, count - 1)[:count] if count else np.empty(0, dtype=np.int64)
