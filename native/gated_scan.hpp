@@ -70,7 +70,7 @@ struct Buffers {
         : call(of),
           size(of.size),
           output_size(of.output_size),
-          kinds(of.joined_gates + of.apart_gates),
+          kinds(of.joined_gates + of.apart_gates + of.lone_gates),
           in_place(!of.recording && of.formula != Formula::program) {}
 
     bool projects() const { return call.unprojected != nullptr; }
@@ -305,9 +305,10 @@ class GatedScanRun {
                       nullptr, 0, values.through + at.sequence * spread(call_.size), spread(call_.size));
     }
 
-    // Add what comes through the matrix to the gradient of the state before.
+    // Add what comes through the matrix, if there is one, to the gradient of the state before.
     void multiply_back(const GatedScanBackward& back, const Share& share, const StepRows& at,
                        const Values<Way>& values) const {
+        if (call_.lone_gates) return;
         const long output_size = call_.output_size;
         const Value* const gates = values.hidden + at.sequence * values.stride;
         T* const running = static_cast<T*>(back.states[0]) + at.sequence * output_size;

@@ -85,6 +85,7 @@ struct GatedScan {
     long output_size = 0;           // of state 0; differs from the units where there is a projection
     long joined_gates = 0;
     long apart_gates = 0;
+    long lone_gates = 0;            // of a program without a matrix: all its gates, which are the input's alone
     long num_states = 0;
     Packed joined;                  // (joined gates * size, output_size)
     Packed apart;                   // (apart gates * size, output_size)

@@ -123,6 +123,7 @@ NB_MODULE(_native, m) {
         .def_rw("output_size", &GatedScan::output_size)
         .def_rw("joined_gates", &GatedScan::joined_gates)
         .def_rw("apart_gates", &GatedScan::apart_gates)
+        .def_rw("lone_gates", &GatedScan::lone_gates)
         .def_rw("num_states", &GatedScan::num_states)
         .def_rw("num_parameters", &GatedScan::num_parameters)
         .def_rw("joined", &GatedScan::joined)

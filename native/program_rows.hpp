@@ -43,7 +43,7 @@ class ProgramCells {
         if (call.joined_gates) {
             set_gates(memory, Array::joined, buffers.gates(at, 0), call.joined_gates, size);
         } else {
-            set_gates(memory, Array::input, const_cast<T*>(buffers.inputs(at, 0)), call.apart_gates, size);
+            set_gates(memory, Array::input, const_cast<T*>(buffers.inputs(at, 0)), buffers.kinds, size);
             set_gates(memory, Array::hidden, buffers.hidden_gates(at, 0), call.apart_gates, size);
         }
         set(memory, Array::state, size);
@@ -135,7 +135,7 @@ class ProgramCells {
             for (int s = projects ? 1 : 0; s < call.num_states; ++s) {
                 if (call.keep[s]) add_direct(buffers, back, at, s, row);
             }
-            for_vectors<T>(0, kinds * size, [&](long unit, auto part) {
+            for_vectors<T>(0, call.lone_gates ? 0 : kinds * size, [&](long unit, auto part) {
                 put<Way>(values.hidden + (at.sequence + row) * values.stride + unit,
                          load(through_matrix + row * kinds * size + unit, part), part);
             });

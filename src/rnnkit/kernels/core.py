@@ -24,13 +24,15 @@ except ImportError:
 class Formula:
     """What C++ knows by name: how many gates read the sum of both parts, and how many read them separately.
 
-    Where it `resets`, those that read them separately see the state multiplied by a gate.
+    Where it `resets`, those that read them separately see the state multiplied by a gate. `lone` gates are the input's
+    alone.
     """
 
     name: str
     joined: int
     apart: int = 0
     resets: bool = False
+    lone: int = 0
 
     @property
     def native(self) -> Any:

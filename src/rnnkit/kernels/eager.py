@@ -5,25 +5,12 @@ gradient at every step, and, where it indexes `x[:, t]`, writes a whole (batch, 
 the backward pass quadratic in time. Here only the elementwise part of a step is recorded.
 """
 
-from dataclasses import replace
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import Function
-from torch.nn.functional import linear
 
-from rnnkit.kernels.reference import Reference, advance, hidden_product, scan_gates
-from rnnkit.kernels.scan import (
-    Backend,
-    DiagonalScan,
-    GatedScan,
-    Scan,
-    State,
-    differentiate,
-    plain_only,
-    recompute_gradients,
-)
+from rnnkit.kernels.nodes import diagonal_scan_by_steps, scan_by_steps
+from rnnkit.kernels.reference import advance, hidden_product
+from rnnkit.kernels.scan import Backend, DiagonalScan, GatedScan, Scan, State, differentiate, plain_only
 
 
 def hidden_gradient(gates: Tensor, weight: Tensor, *, heads: int) -> Tensor:
@@ -58,7 +45,7 @@ def weight_gradient(gates: Tensor, hidden: Tensor, *, heads: int) -> Tensor:
 class _Steps:
     """The recorded steps of one forward pass, and the walk back through them."""
 
-    def __init__(self, call: GatedScan, *, recording: bool) -> None:
+    def __init__(self, call: GatedScan, recording: bool) -> None:
         self.call = call
         self.recording = recording
         self.arguments: list[tuple[Tensor, ...]] = []
@@ -91,17 +78,8 @@ class _Steps:
         self.hidden.append(hidden)
         return output.detach(), tuple(part.detach() for part in updated)
 
-    def gradients(self, outputs: Tensor, state: State) -> tuple[Tensor, Tensor, State, list[Tensor | None]]:
-        """Walk back, consuming the record.
-
-        Args:
-            outputs: (batch, time, output_size), the gradient of the outputs.
-            state: The gradient of the last state.
-
-        Returns:
-            Gradients of input gates and hidden gates, both (time, batch, gates * hidden_size), of the first state, and
-            of the projection and the parameters of `update`.
-        """
+    def gradients(self, outputs: Tensor, state: State, *, by_weight: bool) -> tuple[Tensor | None, ...]:
+        """Walk back, consuming the record."""
         call = self.call
         parameters = [p for p in (call.projection, *call.parameters) if p is not None]
         wanted = [p for p in parameters if p.requires_grad]
@@ -126,98 +104,35 @@ class _Steps:
                     key = id(parameter)
                     totals[key] = gradient if key not in totals else totals[key] + gradient
         totals_in_order = [totals.get(id(p)) if p is not None else None for p in (call.projection, *call.parameters)]
-        return torch.stack(input_gates[::-1]), torch.stack(hidden_gates[::-1]), state, totals_in_order
+        flows = torch.stack(hidden_gates[::-1])  # (time, batch, gates * hidden_size)
+        weight = weight_gradient(flows, torch.stack(self.hidden), heads=call.heads) if by_weight else None
+        bias = None if call.hidden_bias is None else flows.sum((0, 1))
+        return torch.stack(input_gates[::-1], 1), weight, bias, totals_in_order[0], *state, *totals_in_order[1:]
 
 
-class _GatedScan(Function):
-    """`scan_gates` with a recorded forward pass and a backward pass of its own."""
+class _DiagonalSteps:
+    """h = decay * h + drive, whose way back is the same recurrence run from the end."""
 
-    @staticmethod
-    def forward(ctx: Any, call: GatedScan, recording: bool, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        input_gates = tensors[0]
-        assert input_gates is not None
-        ctx.call, ctx.steps = call, _Steps(call, recording=recording)
-        ctx.save_for_backward(*tensors)
-        with _full_precision(input_gates.device):
-            outputs, state = ctx.steps.run(input_gates)
-        return (outputs, *state)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        tensors, steps = ctx.saved_tensors, ctx.steps
-        if torch.is_grad_enabled() or steps is None:
-            found = recompute_gradients(
-                _reference(ctx.call),
-                tensors,
-                gradients,
-                autocast=_full_precision(ctx.call.inputs.device),
-                differentiable=torch.is_grad_enabled(),
-            )
-            return (None, None, *found)
-        ctx.steps = None  # frees the record now, not when the caller drops its loss
-        input_gates, hidden_gates, state, parameters = steps.gradients(gradients[0], gradients[1:])
-        call = ctx.call
-        by_weight = None  # of a frozen weight
-        if ctx.needs_input_grad[3]:
-            by_weight = weight_gradient(hidden_gates, torch.stack(steps.hidden), heads=call.heads)
-        by_bias = None if call.hidden_bias is None else hidden_gates.sum((0, 1))
-        return (None, None, input_gates.transpose(0, 1), by_weight, by_bias, parameters[0], *state, *parameters[1:])
-
-
-def _full_precision(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, enabled=False)
-
-
-def _gate_tensors(call: GatedScan, input_gates: Tensor) -> tuple[Tensor | None, ...]:
-    return (input_gates, call.hidden_weight, call.hidden_bias, call.projection, *call.state, *call.parameters)
-
-
-def _reference(call: GatedScan) -> Any:
-    def run(input_gates: Tensor, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        rest = (call.inputs, call.input_weight, tensors[0], call.input_bias, *tensors[1:])
-        outputs, state = scan_gates(call.with_tensors(rest), input_gates)
-        return (outputs, *state)
-
-    return run
-
-
-class _DiagonalScan(Function):
-    """h = decay * h + drive, whose backward pass is the same recurrence run from the end."""
-
-    @staticmethod
-    def forward(ctx: Any, call: DiagonalScan, decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
-        hidden = initial
-        states = []
+    def states(self, decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
+        """Step forward."""
+        hidden, states = initial, []
         for a, b in zip(decay.unbind(1), drive.unbind(1), strict=True):
             hidden = torch.addcmul(b, a, hidden)
             states.append(hidden)
-        result = torch.stack(states, 1)  # (batch, time, size)
-        ctx.save_for_backward(decay, drive, initial, result)
-        return result
+        return torch.stack(states, 1)  # (batch, time, size)
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        decay, drive, initial, result = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            call = DiagonalScan(decay=decay, drive=drive, initial=initial)
-            found = recompute_gradients(
-                lambda *tensors: (Reference().diagonal_scan(call.with_tensors(tensors)),),
-                call.tensors(),
-                gradients,
-                autocast=_full_precision(drive.device),
-                differentiable=True,
-            )
-            return (None, *found)
+    def gradients(self, decay: Tensor, initial: Tensor, hidden: Tensor, by_hidden: Tensor) -> tuple[Tensor, ...]:
+        """Step back."""
         decays = decay.unbind(1)
         flow = torch.zeros_like(initial)
         flows = []
-        for step, gradient in enumerate(reversed(gradients[0].unbind(1))):
+        for step, gradient in enumerate(reversed(by_hidden.unbind(1))):
             flow = gradient + flow
             flows.append(flow)
             flow = flow * decays[-1 - step]
         by_drive = torch.stack(flows[::-1], 1)  # (batch, time, size)
-        before = torch.cat([initial[:, None], result[:, :-1]], 1)
-        return None, by_drive * before, by_drive, flow
+        before = torch.cat([initial[:, None], hidden[:, :-1]], 1)
+        return by_drive * before, by_drive, flow
 
 
 class Eager(Backend):
@@ -231,16 +146,8 @@ class Eager(Backend):
 
     def gated_scan(self, call: GatedScan) -> tuple[Tensor, State]:
         """Project all inputs in one product, then step, in the precision of the recurrent weights."""
-        dtype = call.hidden_weight.dtype
-        if call.state[0].dtype != dtype:
-            state = (part.to(dtype) if part.is_floating_point() else part for part in call.state)
-            call = replace(call, state=tuple(state))
-        input_gates = linear(call.inputs, call.input_weight, call.input_bias).to(dtype)
-        tensors = _gate_tensors(call, input_gates)
-        recording = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-        outputs, *state = _GatedScan.apply(call, recording, *tensors)
-        return outputs, tuple(state)
+        return scan_by_steps(call, _Steps)
 
     def diagonal_scan(self, call: DiagonalScan) -> Tensor:
         """Step forward, and in the backward pass step back."""
-        return _DiagonalScan.apply(call, call.decay, call.drive, call.initial)
+        return diagonal_scan_by_steps(call, _DiagonalSteps())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,7 +13,7 @@ from rnnkit.kernels.core import FORMULAS, Formula, core
 from rnnkit.kernels.fusing import fuse
 from rnnkit.kernels.program import OUTPUT, STATE, differentiate, encode, join_gates, record
 from rnnkit.kernels.scan import GatedScan
-from rnnkit.kernels.tracing import UntraceableError, parameter_slots, trace
+from rnnkit.kernels.tracing import UntraceableError, parameter_slots, read_parameters, trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Compiled:
     """A formula that is a program.
 
     Attributes:
-        formula: Its gates: all of them joined, or all apart.
+        formula: Its gates: all of them joined, all apart, or all alone.
         forward: The step, in C++.
         backward: Its gradient.
         own_output: Whether the output is something else than the new state's first part.
@@ -42,14 +42,21 @@ _made: WeakKeyDictionary[Any, dict[Any, Compiled | str]] = WeakKeyDictionary()
 
 def formula_of(call: GatedScan) -> Formula | Compiled | str:
     """Return the formula of a call, or why the C++ core cannot run it."""
-    if call.formula in FORMULAS:
+    if call.formula in FORMULAS and not call.diagonal:
         return FORMULAS[call.formula]
+    return once_a_formula(_made, call, _compile)
+
+
+def once_a_formula(
+    made: WeakKeyDictionary[Any, dict[Any, Any]], call: GatedScan, make: Callable[[GatedScan], Any]
+) -> Any:
+    """Return what `make` makes of a call, from `made` where it was made of the same formula at the same sizes."""
     owner = getattr(call.update, "__self__", call.update)
-    key = (_settings(owner), _shapes(call.tensors()), call.projection is not None)
-    programs = _made.setdefault(owner, {})
-    if key not in programs:
-        programs[key] = _compile(call)
-    return programs[key]
+    key = (_settings(owner), _shapes(call.tensors()), call.projection is not None, call.diagonal)
+    found = made.setdefault(owner, {})
+    if key not in found:
+        found[key] = make(call)
+    return found[key]
 
 
 def _settings(owner: Any) -> tuple[Any, ...]:
@@ -85,13 +92,16 @@ def _compile(call: GatedScan) -> Compiled | str:
     if joined:
         program, gradient = record(program, num_gates, num_states)
     else:
-        gradient = differentiate(program, num_gates, num_states)
+        gradient = differentiate(program, num_gates, num_states, lone=call.diagonal)
     try:
         forward, backward = (encode(fuse(one), core) for one in (program, gradient))
     except (ValueError, IndexError):
         return "the C++ kernels cannot run this formula: it has too many gates, parameters or values"
-    formula = Formula("program", num_gates, 0) if joined else Formula("program", 0, num_gates)
-    slots = parameter_slots(call.parameters, size)
+    if call.diagonal:
+        formula = Formula("program", 0, lone=num_gates)
+    else:
+        formula = Formula("program", num_gates) if joined else Formula("program", 0, num_gates)
+    slots = parameter_slots(read_parameters(call), size)
     return Compiled(formula, forward, backward, own_output, slots)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from rnnkit.kernels.aten import FEW_STEPS, Aten
 from rnnkit.kernels.core import FORMULAS, MISSING, core
 from rnnkit.kernels.formulas import Compiled, formula_of
 from rnnkit.kernels.native_scan import NativeScan
+from rnnkit.kernels.nodes import diagonal_scan_by_steps
 from rnnkit.kernels.reference import Reference
 from rnnkit.kernels.scan import (
     Backend,
@@ -79,30 +81,19 @@ def diagonal_gradients(decay: Tensor, initial: Tensor, hidden: Tensor, by_hidden
     return found
 
 
-class _DiagonalScan(Function):
-    """h = decay * h + drive, and back."""
+class _DiagonalSteps:
+    """The C++ diagonal scan, and back."""
 
-    @staticmethod
-    def forward(ctx: Any, call: DiagonalScan, decay: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
-        hidden = diagonal_states(decay.contiguous(), drive.contiguous(), initial.contiguous())
-        ctx.call = call
-        ctx.save_for_backward(decay, drive, initial, hidden)  # the caller's own, whose gradients have gradients
-        return hidden
+    states = staticmethod(diagonal_states)
+    gradients = staticmethod(diagonal_gradients)
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        decay, drive, initial, hidden = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            call: DiagonalScan = ctx.call
-            again = recompute_gradients(
-                lambda *tensors: (Reference().diagonal_scan(call.with_tensors(tensors)),),
-                (decay, drive, initial),
-                gradients,
-                autocast=torch.autocast("cpu", enabled=False),
-                differentiable=True,
-            )
-            return (None, *again)
-        return (None, *diagonal_gradients(decay.contiguous(), initial.contiguous(), hidden, gradients[0].contiguous()))
+
+def whole_matrix(weight: Tensor, heads: int) -> Tensor:
+    """Put the blocks of a recurrent matrix in their places: (gates * size, size // heads) -> (gates * size, size)."""
+    width = weight.shape[1]
+    blocks = weight.view(-1, heads, width, 1, width)  # (gates, heads, width, 1, width)
+    places = torch.eye(heads, dtype=weight.dtype).view(1, heads, 1, heads, 1)
+    return (blocks * places).reshape(len(weight), heads * width)
 
 
 def refuses_numbers(call: Scan) -> str | None:
@@ -134,12 +125,12 @@ class Native(Backend):
         if core is None:
             return MISSING
         if isinstance(call, GatedScan):
-            if call.heads != 1:
-                return "the C++ kernels have no block-diagonal recurrent matrix"
+            if call.diagonal and call.hidden_mask is not None:
+                return "the C++ kernels drop no state on its way to its own unit alone"
             reason = refuses_numbers(call) or plain_only()
             if reason is not None:
                 return reason
-            if call.reset_gate is not None and call.formula not in FORMULAS:
+            if call.reset_gate is not None and (call.formula not in FORMULAS or call.diagonal):
                 return "the C++ kernels know one formula alone that multiplies the state on its way into a product"
             formula = formula_of(call)
             if isinstance(formula, str):
@@ -163,6 +154,8 @@ class Native(Backend):
 
     def gated_scan(self, call: GatedScan) -> tuple[Tensor, State]:
         """Run forward, recorded where a gradient is wanted."""
+        if call.heads > 1 and not call.diagonal:
+            call = dataclasses.replace(call, hidden_weight=whole_matrix(call.hidden_weight, call.heads), heads=1)
         if _wants_gradients(call):
             outputs, *state = _GatedScan.apply(call, *call.tensors())
             return outputs, tuple(state)
@@ -171,5 +164,4 @@ class Native(Backend):
 
     def diagonal_scan(self, call: DiagonalScan) -> Tensor:
         """Run forward."""
-        dtype = call.initial.dtype  # autocast may have made the others shorter
-        return _DiagonalScan.apply(call, call.decay.to(dtype), call.drive.to(dtype), call.initial)
+        return diagonal_scan_by_steps(call, _DiagonalSteps())

@@ -13,6 +13,7 @@ from rnnkit.kernels.core import core
 from rnnkit.kernels.formulas import Compiled, formula_of, parameter_addresses
 from rnnkit.kernels.layout import even_layout, ragged_layout
 from rnnkit.kernels.scan import GatedScan, State
+from rnnkit.kernels.tracing import read_parameters
 
 ROWS_A_THREAD = 4  # of a tile, at least
 FEWEST_UNITS_TO_SPLIT = 128  # below, a step is shorter than the threads' meeting after it
@@ -42,8 +43,8 @@ class NativeScan:
         assert not isinstance(found, str)
         self.program = found if isinstance(found, Compiled) else None
         self.formula = found.formula if isinstance(found, Compiled) else found
-        self.num_gates = self.formula.joined + self.formula.apart
-        self.size = call.hidden_weight.shape[0] // self.num_gates
+        self.num_gates = self.formula.joined + self.formula.apart + self.formula.lone
+        self.size = call.input_weight.shape[0] // self.num_gates
         self.joined = self.formula.joined * self.size
         self.dtype = call.hidden_weight.dtype
         self.brief = torch.is_autocast_enabled("cpu")
@@ -61,7 +62,7 @@ class NativeScan:
         self.projection = None if call.projection is None else self._own(call.projection)
         self.mask = None if call.hidden_mask is None else self._own(self.layout.arrange(call.hidden_mask))
         self.keep = [self._own(self.layout.pack(part)) for part in call.zoneout]
-        self.parameters = [self._own(parameter) for parameter in call.parameters] if self.program else []
+        self.parameters = [self._own(parameter) for parameter in read_parameters(call)] if self.program else []
 
     def _share(self) -> tuple[int, bool, int]:
         # into how many groups of sequences, or whether the units are split instead, and among how many threads
@@ -184,11 +185,12 @@ class NativeScan:
         native.sequences, native.total = layout.sequences, layout.total
         native.size, native.output_size = self.size, self.states[0].shape[1]
         native.joined_gates, native.apart_gates = self.formula.joined, self.formula.apart
+        native.lone_gates = self.formula.lone
         native.num_states = len(self.states)
         native.inputs, native.outputs = _address(self.input_gates), _address(self.outputs)
         native.gates, native.hidden_gates = _address(self.gates), _address(self.hidden_gates)
         native.unprojected = _address(self.unprojected)
-        if self.hidden_bias is not None:
+        if self.hidden_bias is not None and not self.formula.lone:
             native.apart_bias = self.hidden_bias.data_ptr() + self.joined * self.hidden_bias.element_size()
         if self.program:
             native.set_program(self.program.forward)
@@ -202,7 +204,7 @@ class NativeScan:
     def give_up(self) -> list[Tensor | None]:
         """Hand over what was recorded, so that autograd keeps it and frees it."""
         # a compiled formula reads what the input gave to the gates once
-        input_gates = self.input_gates if self.program and self.formula.apart else None
+        input_gates = self.input_gates if self.program and not self.formula.joined else None
         kept = [self.inputs, input_gates, self.gates, self.hidden_gates, self.unprojected, self.outputs, *self.states]
         self.take_back([None] * len(kept))
         return kept
@@ -248,7 +250,8 @@ class NativeScan:
         native = core.GatedScanBackward()
         native.forward = self._describe()
         resets = self.formula.resets
-        native.hidden = self._transposed(self.hidden_weight[: self.joined] if resets else self.hidden_weight)
+        if not self.formula.lone:
+            native.hidden = self._transposed(self.hidden_weight[: self.joined] if resets else self.hidden_weight)
         if resets:
             native.apart = self._transposed(self.hidden_weight[self.joined :])
         if self.projection is not None:
@@ -262,7 +265,12 @@ class NativeScan:
         found = self._weight_gradients(gates, low_gates, hidden_gates, projected)
         if by_inputs:
             found["inputs"] = layout.unpack(self._input_gradient(low_gates)).to(call.inputs.dtype)
-        found["parameters"] = [sum_of.sum(0).view_as(p) for sum_of, p in zip(sums, call.parameters, strict=True)]
+        totals = [sum_of.sum(0) for sum_of in sums]
+        found["parameters"] = [total.view_as(p) for total, p in zip(totals, call.parameters, strict=False)]
+        if self.formula.lone:
+            found["hidden_weight"], *bias = totals[len(call.parameters) :]
+            found["hidden_weight"] = found["hidden_weight"].view_as(call.hidden_weight)
+            found["hidden_bias"] = bias[0] if bias else None
         found["state"] = [layout.disarrange(part) for part in states]
         return found
 
@@ -282,6 +290,8 @@ class NativeScan:
         self, gates: Tensor, low_gates: Tensor, hidden_gates: Tensor | None, projected: Tensor | None
     ) -> dict[str, Any]:
         call, joined = self.call, self.joined
+        if self.formula.lone:
+            return self._input_weight_gradients(gates, low_gates)
         hidden = self.layout.states_before(self.states[0])
         if self.mask is not None:
             hidden = hidden * self._mask_rows()
@@ -308,6 +318,11 @@ class NativeScan:
             found["projection"] = by_projection = torch.empty_like(self.projection)
             self._outer(projected, self.low(projected), [(self.low(self.unprojected), by_projection)])
         return found
+
+    def _input_weight_gradients(self, gates: Tensor, low_gates: Tensor) -> dict[str, Any]:
+        by_input, total = torch.empty_like(self.input_weight), gates.new_empty(gates.shape[1])
+        self._outer(gates, low_gates, [(self.inputs, by_input)], total)
+        return {"input_weight": by_input, "input_bias": None if self.call.input_bias is None else total}
 
     def _outer(
         self, left: Tensor, low_left: Tensor, rights: list[tuple[Tensor, Tensor]], total: Tensor | None = None

@@ -143,7 +143,12 @@ def record(forward: Program, num_gates: int, num_states: int) -> tuple[Program, 
 
 
 def differentiate(
-    forward: Program, num_gates: int, num_states: int, recorded: Mapping[int, int] = MappingProxyType({})
+    forward: Program,
+    num_gates: int,
+    num_states: int,
+    recorded: Mapping[int, int] = MappingProxyType({}),
+    *,
+    lone: bool = False,
 ) -> Program:
     """Return the program that computes a step again and turns gradients of its results into those of what it read.
 
@@ -152,6 +157,7 @@ def differentiate(
         num_gates: Gates, each of INPUT and HIDDEN or of JOINED.
         num_states: Parts of the state.
         recorded: Values that are read from RECORDED instead, each with its slot.
+        lone: Whether there are no HIDDEN gates.
 
     Returns:
         A program that reads what `forward` reads and the gradients ("gradient of output", ...), stores the gradients of
@@ -192,7 +198,7 @@ def differentiate(
                     if by_value is not None:
                         flow(value, by_value)
     arrays = {one.place[0] for one in forward.instructions if one.place is not None}
-    gates = (JOINED,) if JOINED in arrays else (INPUT, HIDDEN)
+    gates = (JOINED,) if JOINED in arrays else (INPUT,) if lone else (INPUT, HIDDEN)
     stored = {one.place for one in back.instructions if one.operation == "store"}
     for array, count in (*((array, num_gates) for array in gates), (STATE, num_states)):
         for part in range(count):

@@ -60,6 +60,11 @@ class GatedScan:
     checkpoint_every: int | None = None
     """Keep only the states at every so many steps and recompute the rest in the backward pass."""
 
+    @property
+    def diagonal(self) -> bool:
+        """Whether each unit reads its own state alone."""
+        return self.heads > 1 and self.hidden_weight.shape[1] == 1
+
     def tensors(self) -> tuple[Tensor | None, ...]:
         """Return what gradients may flow to; `with_tensors` puts them back."""
         fixed = (self.inputs, self.input_weight, self.hidden_weight, self.input_bias, self.hidden_bias)

@@ -42,6 +42,8 @@ def trace(call: GatedScan) -> Program:
         UntraceableError: If the update does something other than arithmetic on each unit, means over the units, and
             cutting and joining of whole gates.
     """
+    if call.hidden_weight.shape[0] != call.input_weight.shape[0] and not call.diagonal:
+        raise UntraceableError("its state reaches fewer gates than its inputs")
     size = call.state[-1].shape[-1] if call.projection is not None else call.state[0].shape[-1]
     if any(part.shape[-1] != size for part in call.state[1:]) or not all(p.is_floating_point() for p in call.state):
         raise UntraceableError("its state holds other than one number for each unit")
@@ -49,19 +51,37 @@ def trace(call: GatedScan) -> Program:
     like = call.hidden_weight
     recorder = _Recorder(size)
     with torch.inference_mode(False), torch.no_grad():  # inference mode would show layer_norm, not what it consists of
-        input_gates, hidden_gates = like.new_full((ROWS, gates), 0.5), like.new_full((ROWS, gates), 0.25)
+        input_gates, hidden_gates = like.new_full((ROWS, gates), 0.5), like.new_full((ROWS, len(like)), 0.25)
         state = tuple(like.new_full((ROWS, size), 0.125) for _ in call.state)
-        parameters = tuple(parameter.detach().clone() for parameter in call.parameters)
+        read = tuple(parameter.detach().clone() for parameter in read_parameters(call))
+        parameters = read[: len(call.parameters)]
         update = call.bind(parameters) if call.bind and parameters else call.update
-        for array, tensor in ((INPUT, input_gates), (HIDDEN, hidden_gates)):
-            recorder.enter(tensor, [(array, gate) for gate in range(gates // size)])
+        recorder.enter(input_gates, [(INPUT, gate) for gate in range(gates // size)])
+        if not call.diagonal:
+            recorder.enter(hidden_gates, [(HIDDEN, gate) for gate in range(gates // size)])
         for number, part in enumerate(state):
             if number or call.projection is None:  # what is projected has another size; a use of it is refused
                 recorder.enter(part, [(STATE, number)])
-        recorder.enter_parameters(parameters)
+        recorder.enter_parameters(read)
         with recorder:
+            if call.diagonal:
+                hidden_gates = _own_product(state[0], *read[len(parameters) :])
             output, updated = update(input_gates, hidden_gates, state)
     return recorder.leave(output, updated, len(state))
+
+
+def read_parameters(call: GatedScan) -> tuple[Tensor, ...]:
+    """Return what the program of a call reads besides gates and state: a diagonal matrix and its bias at last."""
+    if not call.diagonal:
+        return call.parameters
+    bias = () if call.hidden_bias is None else (call.hidden_bias,)
+    return (*call.parameters, call.hidden_weight.flatten(), *bias)
+
+
+def _own_product(hidden: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Multiply each unit by its own weight of each gate: (batch, size) -> (batch, gates * size)."""
+    product = torch.cat([hidden] * (len(weight) // hidden.shape[1]), 1) * weight
+    return product if bias is None else product + bias
 
 
 def parameter_slots(parameters: Sequence[Tensor], size: int) -> list[range]:
