@@ -1,6 +1,7 @@
 """What every test shares: a fixed number of threads, a small text, and the real data where it is present."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from rnnkit.data.samples import sample_path
 from rnnkit.figures import drawing
 
 TINY_TEXT_BYTES = 20_000
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton: what it decorates is one or the other
 
 # No deadline: the first example of a test pays for torch's start-up. Derandomized: a failure repeats on any machine.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -29,6 +33,14 @@ def fixed_threads() -> None:
 def fixed_seed() -> None:
     """Start each test from the same random numbers, whichever tests ran before."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the Triton kernels take chunks so small that short calls take several, and an interpreter not long."""
+    if find_spec("triton") is not None:
+        monkeypatch.setattr("rnnkit.kernels.triton_scan.CHUNK_STEPS", 4)
+        monkeypatch.setattr("rnnkit.kernels.triton_scan.CHUNK_UNITS", 4)
 
 
 @pytest.fixture(autouse=True)

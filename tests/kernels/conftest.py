@@ -1,7 +1,8 @@
 """Calls on the kernels: the formulas of LAYERS and others, with every feature a call can have."""
 
 import dataclasses
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -19,6 +20,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", BACKENDS)
     if "formula" in metafunc.fixturenames:
         metafunc.parametrize("formula", FORMULAS)
+
+
+@pytest.fixture(autouse=True)
+def device(small_chunks: None) -> Iterator[str]:
+    """Compute on the device that RNNKIT_TEST_DEVICE names, else on the CPU, where triton is interpreted."""
+    name = os.environ.get("RNNKIT_TEST_DEVICE", "cpu")
+    with torch.device(name):
+        yield name
 
 
 def counting(input_gates: Tensor, hidden_gates: Tensor, state: State) -> tuple[Tensor, State]:
@@ -41,7 +50,7 @@ def mixing(parameters: tuple[Tensor, ...]) -> Update:
     return update
 
 
-OWN = {"counting": (1, 2), "mixing": (2, 2)}  # gates, state parts
+OWN = {"counting": (1, 1, 2), "mixing": (2, 2, 2)}  # gates of the inputs and of the state, state parts
 GATED: dict[str, type[GatedLayer]] = {name: layer for name, layer in LAYERS.items() if issubclass(layer, GatedLayer)}
 FORMULAS = [*GATED, *OWN]
 
@@ -50,6 +59,7 @@ class Formula(NamedTuple):
     """What a call needs to know of its formula."""
 
     num_gates: int
+    num_hidden_gates: int
     num_states: int
     name: str
     parameters: tuple[Tensor, ...]
@@ -78,7 +88,7 @@ class Calls:
         checkpoint_every: int | None = None,
     ) -> GatedScan:
         found = Calls.formula(formula, hidden_size)
-        gates, output_size = found.num_gates, projection_size or hidden_size
+        gates, hidden_gates, output_size = found.num_gates, found.num_hidden_gates, projection_size or hidden_size
         sizes = [output_size] + [hidden_size] * (found.num_states - 1)
         state = tuple(Calls.draw(batch, size) for size in sizes)
         if formula == "counting":
@@ -91,9 +101,9 @@ class Calls:
             update=found.update,
             formula=found.name,
             input_weight=Calls.draw(gates * hidden_size, input_size),
-            hidden_weight=Calls.draw(gates * hidden_size, output_size // heads),
+            hidden_weight=Calls.draw(hidden_gates * hidden_size, output_size // heads),
             input_bias=Calls.draw(gates * hidden_size) if bias else None,
-            hidden_bias=Calls.draw(gates * hidden_size) if bias else None,
+            hidden_bias=Calls.draw(hidden_gates * hidden_size) if bias else None,
             parameters=found.parameters,
             bind=found.bind,
             reset_gate=found.reset_gate,
@@ -116,8 +126,8 @@ class Calls:
         for parameter in parameters:  # some begin at zero, where mistakes would not show
             nn.init.normal_(parameter, std=0.5)
         reset_gate = None if GATED[name].reset_gate is GatedLayer.reset_gate else layer.reset_gate
-        states = len(layer.state_names)
-        return Formula(layer.num_gates, states, layer.formula, parameters, layer.update, layer._bind, reset_gate)
+        sizes = (layer.num_gates, layer._hidden_gates, len(layer.state_names))
+        return Formula(*sizes, layer.formula, parameters, layer.update, layer._bind, reset_gate)
 
     @staticmethod
     def projects(name: str) -> bool:

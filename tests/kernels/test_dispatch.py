@@ -18,9 +18,14 @@ FIRST = "aten" if core is None else "native"  # that runs a plain LSTM
 
 
 class Blocks(GRU):
-    """What neither C++ nor torch's operations have."""
+    """What neither C++ nor torch's operations have: a product of its own in a step."""
 
     heads = 2
+
+    def update(self, input_gates, hidden_gates, state):
+        h, _ = super().update(input_gates, hidden_gates, state)
+        h = h @ torch.eye(h.shape[1])
+        return h, (h,)
 
 
 @pytest.fixture
@@ -35,8 +40,8 @@ def backend_of(layer: Any) -> str:
 
 def test_the_first_that_accepts_runs_and_the_others_say_why_not():
     (run,) = kernels.explain(Blocks(3, 4), INPUTS)
-    assert (run.backend, list(run.refused)) == ("eager", ["native", "aten"])
-    assert run.refused["aten"] == "torch has no block-diagonal recurrent matrix"
+    assert (run.backend, list(run.refused)) == ("eager", ["native", "aten", "triton"])
+    assert run.refused["aten"] == "torch has no fused operation for this formula"
     assert str(run) == "gated_scan (2, 5, 3): eager" + "".join(f"; not {n}: {why}" for n, why in run.refused.items())
     with kernels.use("aten"):
         (run,) = kernels.explain(LSTM(3, 4), INPUTS)
@@ -108,7 +113,7 @@ def test_use_ends_with_an_error():
 
 
 def test_use_of_no_backend_is_refused_with_the_names_there_are():
-    with pytest.raises(ConfigError, match="no kernel backend 'cuda'; choose one of native, aten, eager, reference"):
+    with pytest.raises(ConfigError, match=f"no kernel backend 'cuda'; choose one of {', '.join(BACKENDS)}"):
         kernels.use("cuda").__enter__()
 
 
@@ -167,7 +172,7 @@ def test_torch_func_runs_by_the_reference_and_says_why():
 
     torch.func.grad(run)(INPUTS)
     assert found[0].backend == "reference"
-    assert set(found[0].refused) == {"native", "aten", "eager"}
+    assert set(found[0].refused) == {"native", "aten", "triton", "eager"}
     assert "torch.func" in found[0].refused["eager"]
 
 
@@ -206,9 +211,10 @@ def test_autocast_is_close_to_float32_and_keeps_the_state(backend, name, every, 
             [outputs.detach(), *(part.detach() for part in last), *(parameter.grad for parameter in layer.parameters())]
         )
     for exact, low in zip(*results, strict=True):
-        # bfloat16 has 8 bits: 0.4 % a rounding, over six steps
+        # bfloat16 has 8 bits: 0.4 % a rounding, over six steps; mLSTM divides by a maximum, which has a kink, and by a
+        # norm over two units a head
         assert torch.isfinite(low).all()
-        assert (low - exact).abs().max() <= 0.05 * max(1, exact.abs().max().item())
+        assert (low - exact).abs().max() <= (0.2 if name == "mlstm" else 0.05) * max(1, exact.abs().max().item())
 
 
 def test_second_derivatives_under_autocast_are_finite(backend):

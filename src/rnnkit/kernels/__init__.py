@@ -26,10 +26,17 @@ from rnnkit.kernels.native import Native
 from rnnkit.kernels.operators import diagonal_scan_node, gated_scan_node, has_operator
 from rnnkit.kernels.reference import Reference
 from rnnkit.kernels.scan import Backend, DiagonalScan, GatedScan, Scan, State, autocast_here, recompute_gradients
+from rnnkit.kernels.triton import Triton
 
 __all__ = ["BACKENDS", "DiagonalScan", "GatedScan", "Run", "State", "diagonal_scan", "explain", "gated_scan", "use"]
 
-BACKENDS: dict[str, Backend] = {"native": Native(), "aten": Aten(), "eager": Eager(), "reference": Reference()}
+BACKENDS: dict[str, Backend] = {
+    "native": Native(),
+    "aten": Aten(),
+    "triton": Triton(),
+    "eager": Eager(),
+    "reference": Reference(),
+}
 
 _forced: ContextVar[str | None] = ContextVar("rnnkit_backend", default=None)
 _record: ContextVar[list[Run] | None] = ContextVar("rnnkit_record", default=None)
