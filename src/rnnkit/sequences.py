@@ -77,3 +77,22 @@ def reverse_within_lengths(values: Tensor, lengths: Tensor | None) -> Tensor:
     mirrored = lengths[:, None] - 1 - steps
     source = torch.where(mirrored >= 0, mirrored, steps)  # (batch, time)
     return values.gather(1, source[..., None].expand_as(values))
+
+
+def slide_window(window: Tensor, inputs: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Put the inputs behind those that came before, and keep the last of them for what follows.
+
+    Args:
+        window: (batch, reach, size), the inputs before the first step.
+        inputs: (batch, time, size).
+        lengths: (batch,) valid steps; None means all of them.
+
+    Returns:
+        (batch, reach + time, size), and the window after each row's last valid step, (batch, reach, size).
+    """
+    (batch, time, size), reach = inputs.shape, window.shape[1]
+    joined = torch.cat([window, inputs], dim=1)
+    if lengths is None:
+        return joined, joined[:, time:]
+    places = lengths[:, None] + torch.arange(reach, device=inputs.device)  # (batch, reach) of `joined`
+    return joined, joined.gather(1, places[..., None].expand(batch, reach, size))

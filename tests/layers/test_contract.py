@@ -186,9 +186,9 @@ def test_a_length_of_zero_passes_the_state_through(layer_class, reverse):
 
 def test_lengths_of_zero_alone_have_gradients(layer_class):
     layer = make(layer_class)
-    by_inputs, by_state, *_ = gradients_of(layer, make_inputs(2, 4), torch.tensor([0, 0]))
+    by_inputs, *rest = gradients_of(layer, make_inputs(2, 4), torch.tensor([0, 0]))
     assert by_inputs is None or (by_inputs == 0).all()
-    assert (by_state == 0.2).all()  # of 0.1 squared
+    assert all((by_state == 0.2).all() for by_state in rest[: len(layer.state_names)])  # of 0.1 squared
 
 
 def test_no_time_and_no_batch_are_legal(layer_class):
@@ -229,6 +229,8 @@ def test_the_state_is_never_kept(layer_class):
 
 
 def test_a_learnt_initial_state_gets_gradients(layer_class):
+    if layer_class.begins_anew:
+        pytest.skip("refused, which is tested below")
     layer = make(layer_class, learn_initial_state=True)
     outputs, _ = layer(make_inputs(3, 4), lengths=torch.tensor([4, 2, 1]))
     outputs.sum().backward()
@@ -238,13 +240,17 @@ def test_a_learnt_initial_state_gets_gradients(layer_class):
 
 
 def test_a_learnt_initial_state_is_what_a_given_one_would_be(layer_class):
+    if layer_class.begins_anew:
+        pytest.skip("refused, which is tested below")
     layer, inputs = make(layer_class, learn_initial_state=True), make_inputs(2, 4)
     given_state = tuple(part.detach().repeat(2, 1) for part in layer.initial)
     assert_close(layer(inputs)[0], layer(inputs, given_state)[0], tolerance=0)
 
 
 def test_a_state_dict_goes_round(layer_class):
-    first, second = make(layer_class, learn_initial_state=True), layer_class(INPUT, HIDDEN, learn_initial_state=True)
+    learns = not layer_class.begins_anew
+    first = make(layer_class, learn_initial_state=learns)
+    second = layer_class(INPUT, HIDDEN, learn_initial_state=learns)
     second.double().load_state_dict(first.state_dict())
     inputs = make_inputs(2, 4)
     assert torch.equal(first(inputs)[0], second(inputs)[0])
@@ -331,7 +337,7 @@ def test_each_parameter_can_be_trained_alone(layer_class):
 
 
 def test_every_parameter_gets_a_gradient(layer_class):
-    layer = make(layer_class, learn_initial_state=True)
+    layer = make(layer_class, learn_initial_state=not layer_class.begins_anew)
     layer(make_inputs(2, 5))[0].sum().backward()
     assert all(parameter.grad is not None for parameter in layer.parameters())
 
@@ -380,7 +386,7 @@ def test_autocast_is_close_and_keeps_the_precision_of_the_state(layer_class, rev
     with torch.autocast("cpu", torch.bfloat16):
         outputs, last = layer(inputs, lengths=lengths)
     outputs.float().sum().backward()
-    assert {part.dtype for part in last} == {torch.float32}
+    assert {part.dtype for part in last} <= {torch.float32}
     # bfloat16 has 8 bits: 0.4 % a rounding, over six steps
     assert (outputs - expected).abs().max() < 0.05 * expected.abs().max().clamp(min=1)
     assert all(torch.isfinite(parameter.grad).all() for parameter in layer.parameters())
@@ -399,11 +405,15 @@ def test_inputs_of_another_shape_are_refused_with_both_shapes(layer_class):
 
 def test_a_state_of_another_shape_is_refused_with_both_shapes(layer_class):
     layer = make(layer_class)
+    with pytest.raises(ShapeError, match=r"got state \[.*\(2, 77\)\]"):
+        layer(make_inputs(2, 4), (*make_state(layer, 2), torch.zeros(2, 77, dtype=torch.float64)))
+    with pytest.raises(ShapeError, match="got state Tensor"):
+        layer(make_inputs(2, 4), torch.zeros(2, HIDDEN, dtype=torch.float64))
+    if not layer.state_names:
+        return  # there is no other state than ()
     state, size = make_state(layer, 3), layer.state_sizes()[0]
     with pytest.raises(ShapeError, match=rf"\(3, {size}\).*expected a tuple of \[\(2, {size}\)"):
         layer(make_inputs(2, 4), state)
-    with pytest.raises(ShapeError, match="got state Tensor"):
-        layer(make_inputs(2, 4), state[0])
     with pytest.raises(ShapeError, match=r"got state \[\]"):
         layer(make_inputs(2, 4), ())
 
@@ -543,7 +553,7 @@ def calls_made(layer, inputs, monkeypatch):
         calls.append(call)
         return kernels.gated_scan(call)
 
-    monkeypatch.setattr("rnnkit.layers.base.gated_scan", spy)
+    monkeypatch.setattr("rnnkit.layers.gated.gated_scan", spy)
     layer(inputs)
     return calls
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from rnnkit.kernels import State
-from rnnkit.layers.base import GatedLayer
+from rnnkit.layers.gated import GatedLayer
 
 
 class RNN(GatedLayer):

@@ -10,6 +10,7 @@ from torch.nn.functional import conv1d, gelu
 
 from rnnkit.kernels import State
 from rnnkit.layers.base import Layer
+from rnnkit.sequences import slide_window
 
 
 class CausalConvolution(Layer):
@@ -51,12 +52,56 @@ class CausalConvolution(Layer):
     def scan(self, inputs: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
         """Convolve the window and the inputs behind it; the new window ends at each row's last valid step."""
         batch, time = inputs.shape[:2]
-        reach = self.kernel_size - 1
-        joined = torch.cat([state[0].view(batch, reach, self.input_size), inputs], dim=1)  # (batch, reach + time, size)
         if not time:
             return inputs.new_zeros(batch, 0, self.hidden_size), state
+        before = state[0].view(batch, self.kernel_size - 1, self.input_size)
+        joined, window = slide_window(before, inputs, lengths)
         sums = conv1d(joined.transpose(1, 2), self.weight, self.bias_of_filters)  # (batch, hidden_size, time)
-        ends = torch.full((batch,), time, device=inputs.device) if lengths is None else lengths
-        places = ends[:, None] + torch.arange(reach, device=inputs.device)  # (batch, reach) of `joined`
-        window = joined.gather(1, places[..., None].expand(-1, -1, self.input_size))
         return gelu(sums).transpose(1, 2), (window.flatten(1),)
+
+
+class ConvolutionNetwork(Layer):
+    """Residual causal convolutions, each looking twice as far back (van den Oord et al. 2016; Bai et al. 2018).
+
+    x = W x at first;  x = x + gelu(b + sum_k W_k N(x)_{t - k d}) for d = 1, 2, 4, 8 and k = 0, 1, 2, N a layer norm.
+    So an output sees 30 steps back, and two such layers 60. The state holds what each convolution saw last.
+
+    Example:
+        >>> outputs, windows = ConvolutionNetwork(3, 5)(torch.zeros(2, 7, 3))
+        >>> outputs.shape, [window.shape[1] // 5 for window in windows]
+        (torch.Size([2, 7, 5]), [2, 4, 8, 16])
+    """
+
+    family = "convolution"
+    dilations: ClassVar[tuple[int, ...]] = (1, 2, 4, 8)
+    kernel_size: ClassVar[int] = 3
+    state_names = tuple(f"window{dilation}" for dilation in dilations)
+
+    def state_sizes(self) -> tuple[int, ...]:
+        """Return the sizes of the windows, flat."""
+        return tuple((self.kernel_size - 1) * dilation * self.hidden_size for dilation in self.dilations)
+
+    def define(self) -> None:
+        """Make the projection, and a norm and filters of each dilation."""
+        self.enter = nn.Linear(self.input_size, self.hidden_size)
+        self.norms = nn.ModuleList(nn.LayerNorm(self.hidden_size) for _ in self.dilations)
+        self.filters = nn.ModuleList(
+            nn.Conv1d(self.hidden_size, self.hidden_size, self.kernel_size, dilation=dilation)
+            for dilation in self.dilations
+        )
+
+    def reset_parameters(self) -> None:
+        """Draw the weights as torch does."""
+        for part in (self.enter, *self.norms, *self.filters):
+            part.reset_parameters()  # type: ignore[operator]
+
+    def scan(self, inputs: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        """Convolve windows and what follows them, once for each dilation."""
+        values, after = self.enter(inputs), []
+        for norm, convolve, before in zip(self.norms, self.filters, state, strict=True):
+            window = torch.unflatten(before, 1, (-1, self.hidden_size))
+            joined, window = slide_window(window.to(values.dtype), norm(values), lengths)
+            if inputs.shape[1]:
+                values = values + gelu(convolve(joined.transpose(1, 2))).transpose(1, 2)
+            after.append(window.flatten(1).to(before.dtype))
+        return values, tuple(after)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from rnnkit.kernels import State
-from rnnkit.layers.base import DiagonalLayer
+from rnnkit.layers.diagonal import DiagonalLayer
 
 
 class MinGRU(DiagonalLayer):

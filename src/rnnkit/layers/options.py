@@ -44,7 +44,7 @@ OPTIONS: dict[str, Option] = {
     "input_dropout": Option(_any, "", _share, "[0, 1)", 0.3),
     "variational_dropout": Option(_gated, "no recurrent matrix", _share, "[0, 1)", 0.3),
     "weight_dropout": Option(_gated, "no recurrent matrix", _share, "[0, 1)", 0.3),
-    "zoneout": Option(_gated, "its state is linear in itself", _share, "[0, 1)", 0.3),
+    "zoneout": Option(_gated, "its units have no step of their own", _share, "[0, 1)", 0.3),
     "projection_size": Option(
         lambda layer: _gated(layer) and layer.projects, "its update reads the state it would project", _count, "> 0", 3
     ),
@@ -62,8 +62,14 @@ OPTIONS: dict[str, Option] = {
         "a number",
         2.0,
     ),
-    "learn_initial_state": Option(_any, "", lambda v: isinstance(v, bool), "true or false", True),
-    "checkpoint_every": Option(_gated, "its scan has no steps to recompute", _count, "> 0", 2),
+    "learn_initial_state": Option(
+        lambda layer: not layer.begins_anew,
+        "nothing was seen before its first step",
+        lambda v: isinstance(v, bool),
+        "true or false",
+        True,
+    ),
+    "checkpoint_every": Option(_gated, "it has no step after step to recompute", _count, "> 0", 2),
 }
 
 
