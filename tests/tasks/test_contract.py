@@ -17,6 +17,7 @@ from rnnkit.checkpoint import Run, load, load_baseline, save_model
 from rnnkit.data.audio import read_audio
 from rnnkit.data.samples import sample_path
 from rnnkit.data.series import read_series
+from rnnkit.diagnosing import diagnose, look_at
 from rnnkit.errors import ConfigError, DataError
 from rnnkit.tasks import TASKS, Task, find_task
 from rnnkit.tasks.classification import Classification
@@ -208,6 +209,39 @@ def test_it_learns_its_own_sample_in_seconds(name: str, trained: Callable[[str],
     baseline = result.baselines[result.model.baseline_name]
     assert objective in baseline
     assert baseline.keys() <= result.metrics.keys()  # what cannot be asked of it, such as to decide early, it lacks
+
+
+@every_task
+def test_its_gradients_can_be_followed(name: str, trained: Callable[[str], TrainResult]):
+    result = trained(name)
+    model, run = result.model, Run(result.run)
+    data = model.load_data(run.tokens / "valid")
+    found = diagnose(model, data, run.records())
+    torch.manual_seed(7)
+    again = diagnose(model, data)  # of the data as they are, not as training varies them
+    assert found.reaches
+    for stack, reach in found.reaches.items():
+        assert np.array_equal(reach.norms, again.reaches[stack].norms)
+        assert np.isfinite(reach.norms).all()
+        assert reach.norms.max() > 0
+        assert 0 <= reach.memory < len(reach.norms)
+    assert found.advice
+
+
+@every_task
+def test_its_layers_can_be_looked_at_as_they_read(name: str, trained: Callable[[str], TrainResult]):
+    model = trained(name).model
+    if type(model).steps_of is Task.steps_of:
+        with pytest.raises(ConfigError, match="reads no text"):
+            look_at(model, "some words")
+        return
+    look = look_at(model, "the sea and the sky")
+    assert look.layers
+    for parts in look.layers.values():
+        assert {len(values) for values in parts.values()} == {len(look.steps)}
+        assert all(np.isfinite(values).all() for values in parts.values())
+    with pytest.raises(ConfigError, match="nothing to read"):
+        look_at(model, "")
 
 
 @every_task

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from rnnkit.errors import ConfigError
 from rnnkit.kernels import State
 from rnnkit.streaming import Stream
 
@@ -235,6 +236,15 @@ class Task(ABC):
     def parse_input(self, text: str) -> Any:
         """Take what was typed as one input for `predict`."""
         return text
+
+    def steps_of(self, text: str) -> list[str]:
+        """Name the steps in which the network reads a text: its tokens or words, as they are shown.
+
+        Raises:
+            ConfigError: If this model reads no text.
+        """
+        del text
+        raise ConfigError(f"a {self.name} model reads no text")
 
     @abstractmethod
     def predict(self, inputs: Sequence[Any], *, candidates: int = 10) -> list[Any]:

@@ -124,8 +124,8 @@ def reset_fresh(state: State, initial: State, fresh: np.ndarray) -> State:
     """
     if not fresh.any():
         return state
-    rows = torch.from_numpy(fresh).to(state[0].device)[:, None]
-    return tuple(torch.where(rows, new, old) for new, old in zip(initial, state, strict=True))
+    rows = torch.from_numpy(fresh)[:, None]
+    return tuple(torch.where(rows.to(old.device), new, old) for new, old in zip(initial, state, strict=True))
 
 
 def chunk_tensors(chunk: Chunk, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -239,6 +239,10 @@ class LanguageModel(Task):
         """Read a file as one text."""
         return [document.text for document in read_text([path]).documents]
 
+    def steps_of(self, text: str) -> list[str]:
+        """Name the steps in which the network reads a text."""
+        return [self.vocabulary.piece(token) for token in self.vocabulary.encode(text).tolist()]
+
     def predict(self, inputs: Sequence[str], *, candidates: int = 10) -> list[TextScore]:
         """Score texts token by token and name what is likely to follow each.
 
@@ -387,8 +391,7 @@ class LanguageModel(Task):
         Raises:
             CheckpointError: If a file is missing or damaged.
         """
-        vocabulary = load_vocabulary(folder / "vocabulary.json")
-        path = folder / "text.json"
+        vocabulary, path = load_vocabulary(folder / "vocabulary.json"), folder / "text.json"
         with reading(path):
             facts = json.loads(path.read_text())
             documents, notes = facts["documents"], facts["notes"]

@@ -256,10 +256,8 @@ class Tagging(Task):
         """Measure the tags of all sentences."""
         scored = list(self.scored(data))
         found = self._decoded(scored)
-        sure, right = [], []
-        for place, one in found.items():
-            sure.append(one.probabilities)
-            right.append(one.numbers == data.tags(place))
+        sure = [one.probabilities for one in found.values()]
+        right = [one.numbers == data.tags(place) for place, one in found.items()]
         measured = {"nats": self._nats(scored, self.temperature)}
         measured |= self._measure(data, {place: one.numbers for place, one in found.items()})
         return {**measured, "ece": calibration_error(np.concatenate(sure), np.concatenate(right))}
@@ -278,11 +276,10 @@ class Tagging(Task):
     def draw(self, data: TagData, folder: Path, *, title: str) -> list[Path]:
         """Draw which tag, or type of entity, words were taken for."""
         found = self._decoded(list(self.scored(data)))
-        numbers = [one.numbers for one in found.values()]
-        names, counts = confusion(self.tags, numbers, [data.tags(place) for place in found])
-        path = folder / "confusion.png"
-        confusion_matrix(counts, names, path, title=title)
-        return [path]
+        right = [data.tags(place) for place in found]
+        names, counts = confusion(self.tags, [one.numbers for one in found.values()], right)
+        confusion_matrix(counts, names, folder / "confusion.png", title=title)
+        return [folder / "confusion.png"]
 
     # The baseline
 
@@ -316,6 +313,10 @@ class Tagging(Task):
     def parse_inputs(self, text: str) -> list[str]:
         """Take every line of standard input as a text."""
         return [line for line in text.splitlines() if line.strip()]
+
+    def steps_of(self, text: str) -> list[str]:
+        """Name the steps in which the network reads a text."""
+        return [text[start:end] for start, end in self.rules.split(text)]
 
     def predict(self, inputs: Sequence[str | Sequence[str]], *, candidates: int = 1) -> list[TaggedText]:
         """Tag texts.

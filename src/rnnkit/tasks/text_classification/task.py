@@ -186,6 +186,10 @@ class TextClassification(Classification):
         """Take every line of standard input as a text."""
         return [line for line in text.splitlines() if line.strip()]
 
+    def steps_of(self, text: str) -> list[str]:
+        """Name the steps in which the network reads a text."""
+        return [self.vocabulary.piece(token) for token in self.tokens([text])[0].tolist()]
+
     def predict(self, inputs: Sequence[str], *, candidates: int = 10, running: bool | None = None) -> list[TextLabel]:
         """Label texts.
 

@@ -23,21 +23,18 @@ class Decoding(NamedTuple):
     Attributes:
         memory: Of the source sentences, a row each.
         state: Of the decoder, (rows, size) each: the same number of rows for each sentence, side by side.
+        hypotheses: Rows for each sentence.
     """
 
     memory: Memory
     state: State
-
-    @property
-    def hypotheses(self) -> int:
-        """Rows for each sentence."""
-        return len(self.state[0]) // len(self.memory.mask)
+    hypotheses: int = 1
 
     def select(self, rows: Tensor, parents: Tensor) -> Decoding:
         """Keep some sentences, (kept,), and of each some of its rows, (kept, beam)."""
         places = (rows[:, None] * self.hypotheses + parents).flatten()
         memory = self.memory if len(rows) == len(self.memory.mask) else self.memory.select(rows)
-        return Decoding(memory, tuple(part[places] for part in self.state))
+        return Decoding(memory, tuple(part[places] for part in self.state), parents.shape[1])
 
 
 class TranslationNetwork(nn.Module):
@@ -74,7 +71,8 @@ class TranslationNetwork(nn.Module):
         )
         said = read if self.above is None else self.above.output_size + self.attention.output_size
         self.readout = nn.Linear(said + size, size)
-        self.bridge = nn.Linear(self.encoder.output_size, sum(map(_width, self._begun(1)))) if config.bridge else None
+        width = sum(map(_width, self._begun(1)))
+        self.bridge = nn.Linear(self.encoder.output_size, width) if config.bridge and width else None
         self.dropout = LockedDropout(config.dropout)
         self.output_weight = None if config.tied else nn.Parameter(torch.empty(target_size, size))
         self.output_bias = nn.Parameter(torch.zeros(target_size))
@@ -125,8 +123,8 @@ class TranslationNetwork(nn.Module):
         features, weights = [], []
         for one in embedded.split(1, dim=1):
             *state, fed = decoding.state
-            said, looked, decoding = self._read(one, Decoding(decoding.memory, tuple(state)), fed=fed[:, None])
-            decoding = Decoding(decoding.memory, (*decoding.state, said[:, -1]))
+            said, looked, decoding = self._read(one, decoding._replace(state=tuple(state)), fed=fed[:, None])
+            decoding = decoding._replace(state=(*decoding.state, said[:, -1]))
             features.append(said)
             weights.append(looked)
         return torch.cat(features, dim=1), torch.cat(weights, dim=1), decoding
@@ -134,7 +132,7 @@ class TranslationNetwork(nn.Module):
     def _read(
         self, embedded: Tensor, decoding: Decoding, *, fed: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Decoding]:
-        memory, state = decoding
+        memory, state, hypotheses = decoding
         rows, time = embedded.shape[:2]
         count = len(self.first.state_names)
         inputs = embedded if fed is None else torch.cat([embedded, fed], dim=-1)
@@ -146,7 +144,7 @@ class TranslationNetwork(nn.Module):
         if self.above is not None:
             outputs, above = self.above(self.dropout(torch.cat([outputs, contexts], dim=-1)), state[count:])
         said = torch.tanh(self.readout(torch.cat([self.dropout(outputs), contexts, embedded], dim=-1)))
-        return said, weights.reshape(rows, time, -1), Decoding(memory, (*first, *above))
+        return said, weights.reshape(rows, time, -1), Decoding(memory, (*first, *above), hypotheses)
 
     def loss(self, features: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         """Add up the cross-entropy of all valid targets: (rows, time, embedding_size), (rows, time) -> scalar, nats."""

@@ -47,7 +47,7 @@ class NetworkScorer(Scorer[tuple[Decoding, ...]]):
 
     def select(self, state: tuple[Decoding, ...], rows: Tensor, parents: Tensor) -> tuple[Decoding, ...]:
         """Keep some sentences and hypotheses, as `Scorer.select`."""
-        return tuple(one.select(rows.to(one.state[0].device), parents.to(one.state[0].device)) for one in state)
+        return tuple(one.select(rows.to(one.memory.mask.device), parents.to(one.memory.mask.device)) for one in state)
 
 
 def draw_translations(

@@ -269,6 +269,12 @@ class Translator(Task):
         """Take every line of standard input as a text."""
         return text.splitlines()
 
+    def steps_of(self, text: str) -> list[str]:
+        """Name the steps in which the network reads a text."""
+        return [
+            self.source_vocabulary.piece(token) for token in self._tokens(self.source_vocabulary, [text])[0].tolist()
+        ]
+
     def predict(
         self,
         inputs: Sequence[str],
