@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rnnkit.checkpoint import Run
 from rnnkit.errors import ConfigError, RunError
-from rnnkit.training import Callback, TensorBoard, Trainer, resume, train
+from rnnkit.training import Callback, TensorBoard, Trainer, resume, train, trainer
 
 FAST: dict[str, Any] = {"hidden_size": 8, "embedding_size": 6, "bptt": 16, "batch_size": 4}
 FAST |= {"threads": 1, "precision": "32-true", "device": "cpu"}
@@ -47,8 +47,11 @@ def recorded(run: Path) -> Curves:
     """Gather the same from the log."""
     found: Curves = {}
     for record in Run(run).records():
-        for name in record.keys() - {"kind", "step", "seconds", "epoch", "best"}:
+        for name in record.keys() - {"kind", "step", "seconds", "epoch", "best", "layers"}:
             found.setdefault(f"{record['kind']}/{name}", []).append((record["step"], record[name]))
+        for layer, measured in record.get("layers", {}).items():
+            for name, value in measured.items():
+                found.setdefault(f"{record['kind']}/{name} of {layer}", []).append((record["step"], value))
     return found
 
 
@@ -69,6 +72,13 @@ def test_curves_are_those_of_the_log_and_results_those_of_the_run(tiny_text: Pat
         assert (point.step, point.value) == (10, pytest.approx(value, rel=1e-6))
         [point] = events.Scalars(f"result {name}/n-gram")
         assert point.value == pytest.approx(result.baselines["n-gram"][name], rel=1e-6)
+
+
+def test_each_layer_has_curves_of_its_own(tiny_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(trainer, "LOG_SECONDS", 0.0)  # so that every update is measured
+    result = train("lm", tiny_text, run=tmp_path / "run", steps=3, callbacks=[TensorBoard()], **FAST)
+    assert_same(curves(result.run), recorded(result.run))
+    assert "train/update_ratio of stack.layers.0" in curves(result.run)
 
 
 def test_the_options_are_there_as_text(tiny_text: Path, tmp_path: Path):

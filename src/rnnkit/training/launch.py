@@ -111,8 +111,9 @@ def train(
     configs = read_configs(
         task_class, config, options, model=None if before is None else task_class.config_from(before)
     )
-    source = Source(_paths(data), _paths(valid) if valid is not None else (), None if start is None else str(start))
-    home = Run(Path(run) if run is not None else Path("runs") / _stem(source.train[0]))
+    validation = file_names(valid) if valid is not None else ()
+    source = Source(file_names(data), validation, None if start is None else str(start))
+    home = Run(Path(run) if run is not None else Path("runs") / run_name(source.train[0]))
     if not overwrite and first_process():
         home.refuse_existing()
     fabric = make_fabric(configs["training"])
@@ -183,14 +184,20 @@ def _load_start(task_class: type[Task], start: str | Path) -> Task:
     return model
 
 
-def _paths(given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+def file_names(given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    """Return one path or several as names.
+
+    Raises:
+        ConfigError: If there is none.
+    """
     many = [given] if isinstance(given, (str, Path)) else list(given)
     if not many:
         raise ConfigError("no data file is given; expected at least one")
     return tuple(str(path) for path in many)
 
 
-def _stem(path: str) -> str:
+def run_name(path: str) -> str:
+    """Return what a run on a file or folder is called."""
     name = Path(path).resolve().name.removesuffix(".gz")
     return Path(name).stem or "run"
 

@@ -94,9 +94,17 @@ class TensorBoard(Callback):
 
     def _add(self, record: Mapping[str, Any]) -> None:
         assert self.writer is not None
-        for name in record.keys() - PLACE:
+        for name, value in curves(record).items():
             wall_time = self.began + record["seconds"]
-            self.writer.add_scalar(f"{record['kind']}/{name}", record[name], record["step"], wall_time)
+            self.writer.add_scalar(f"{record['kind']}/{name}", value, record["step"], wall_time)
+
+
+def curves(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a record of the log measured, one number a curve: of a layer "gradient_norm of stack.layers.0"."""
+    found = {name: value for name, value in record.items() if name not in PLACE}
+    for layer, measured in found.pop("layers", {}).items():
+        found |= {f"{name} of {layer}": value for name, value in measured.items()}
+    return found
 
 
 def _writer_class() -> type[SummaryWriter]:

@@ -22,6 +22,7 @@ from rnnkit.training.averaging import Average
 from rnnkit.training.callbacks import Callback
 from rnnkit.training.config import TrainingConfig
 from rnnkit.training.interruption import signals_caught
+from rnnkit.training.layers import LayerWatch
 from rnnkit.training.machine import choose_precision, keep_freed_memory, resident_megabytes, set_threads
 from rnnkit.training.optimizers import make_optimizer, set_learning_rates
 from rnnkit.training.processes import Agreement, agree, make_fabric
@@ -74,6 +75,7 @@ class Trainer:
         optimizer = make_optimizer(task.network, config, depths=task.depths())
         self.objective, self.optimizer = self.fabric.setup(_Objective(task, config.label_smoothing), optimizer)
         self.average = Average(task.network, config)
+        self.layers = LayerWatch(task.network, task.depths())
         self.batches = task.batches(train_data, batch_size=config.batch_size, seed=config.seed, part=(rank, world))
         self.carry: State | None = None
         self.step, self.validated, self.plateaus, self.since_best = 0, 0, 0, 0
@@ -162,7 +164,9 @@ class Trainer:
                 f"start again with a lower --learning-rate (now {self.config.learning_rate}) or --clip-norm "
                 f"(now {self.config.clip_norm})"
             )
-        before = self._copy_matrices() if self._window.seconds >= LOG_SECONDS else None
+        due = self._window.seconds >= LOG_SECONDS
+        if due:
+            self.layers.begin()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.average.update()
@@ -170,8 +174,8 @@ class Trainer:
         limit = self.config.clip_norm
         self._window.add(both.total, both.targets, norm, clipped=limit is not None and norm > limit)
         self._window.learning_rate = rate
-        if before is not None:
-            self._window.update_ratio = _update_ratio(before, self._copy_matrices())
+        if due:
+            self._window.layers = self.layers.end()
 
     def _agree(self, total: float = 0.0, targets: int = 0) -> Agreement:
         """Add the processes' losses up, and take over their clock and their signals."""
@@ -206,13 +210,10 @@ class Trainer:
             clip_grad_value_(self.task.network.parameters(), self.config.clip_value)
         return norm
 
-    def _copy_matrices(self) -> list[Tensor]:
-        return [p.detach().clone() for p in self.task.network.parameters() if p.dim() > 1]
-
     # Log, validation, checkpoints
 
     def _log_and_validate(self) -> None:
-        if self._window.update_ratio is not None:
+        if self._window.layers is not None:
             self._log()
         if self.progress >= (self.validated + 1) / self.config.validations:
             self._validate()
@@ -335,12 +336,6 @@ class _Objective(nn.Module):
         return loss.total if loss.penalty is None else loss.total + loss.penalty
 
 
-def _update_ratio(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
-    """Return the mean over the matrices of the update's norm by the matrix's."""
-    ratios = [float((new - old).norm() / old.norm()) for old, new in zip(before, after, strict=True) if old.any()]
-    return sum(ratios) / max(len(ratios), 1)
-
-
 class _Window:
     """Sums since the last line of the log."""
 
@@ -348,7 +343,7 @@ class _Window:
         self.began = time.perf_counter()
         self.total = self.norm = self.learning_rate = 0.0
         self.count = self.steps = self.clipped = 0
-        self.update_ratio: float | None = None
+        self.layers: dict[str, dict[str, float]] | None = None
         """Of the last update, measured when the line is due."""
 
     @property
@@ -359,8 +354,11 @@ class _Window:
         self.total, self.count, self.norm = self.total + total, self.count + count, self.norm + norm
         self.steps, self.clipped = self.steps + 1, self.clipped + clipped
 
-    def summary(self) -> dict[str, float]:
-        measured = {} if self.update_ratio is None else {"update_ratio": self.update_ratio}
+    def summary(self) -> dict[str, Any]:
+        measured: dict[str, Any] = {}
+        if self.layers is not None:
+            ratios = [one["update_ratio"] for one in self.layers.values() if "update_ratio" in one]
+            measured = {"update_ratio": sum(ratios) / max(len(ratios), 1), "layers": self.layers}
         return {
             "loss": self.total / self.count,
             "gradient_norm": self.norm / self.steps,
