@@ -9,7 +9,17 @@ import numpy
 import pytest
 from matplotlib.image import imread
 
-from rnnkit.figures import drawing, runs, training_curves, training_diagnostics
+from rnnkit.figures import (
+    diagnoses,
+    drawing,
+    gradients_by_distance,
+    layer_comparison,
+    layers_over_training,
+    runs,
+    text_heat_map,
+    training_curves,
+    training_diagnostics,
+)
 
 
 def run_records(count: int) -> list[dict[str, Any]]:
@@ -135,3 +145,74 @@ SHORT = {0.0: "0", 0.00123: "0.0012", 0.5: "0.5", 2.0: "2", 45123.4: "45,123", 1
 @pytest.mark.parametrize(("value", "text"), SHORT.items())
 def test_a_number_is_written_short(value: float, text: str):
     assert runs._short(value) == text
+
+
+# Layers
+
+
+def test_gradients_are_drawn_by_their_largest(tmp_path: Path):
+    norms = 0.9 ** numpy.arange(50)
+    for name, factor in (("small", 1e-9), ("large", 1e9)):
+        gradients_by_distance({"rnn": factor * norms}, tmp_path / f"{name}.png", title="x")
+    assert BLUE in colours(tmp_path / "small.png")
+    assert numpy.array_equal(imread(tmp_path / "small.png"), imread(tmp_path / "large.png"))
+
+
+@pytest.mark.parametrize("values", [[0.0] * 5, [1.0], [math.nan] * 5, [1.0, math.inf, 0.5], [1.0, 0.0, 0.0]])
+def test_gradients_are_drawn_whatever_they_are(tmp_path: Path, values: list[float]):
+    gradients_by_distance({"rnn": numpy.array(values)}, tmp_path / "g.png", title="x")
+    assert imread(tmp_path / "g.png").shape[:2] == (675, 1200)
+
+
+def heat_map(path: Path, steps: int, units: int) -> numpy.ndarray:
+    values = numpy.random.default_rng(0).random((steps, units))
+    text_heat_map(["a"] * steps, {"gate": values, "state": 3 * values - 1}, path, title="a text")
+    return imread(path)
+
+
+def test_a_heat_map_grows_with_its_text_to_a_limit(tmp_path: Path):
+    most = diagnoses.MOST_STEPS
+    widths = [heat_map(tmp_path / "h.png", steps, 4).shape[1] for steps in (1, most // 2, most, 5 * most)]
+    assert widths[0] < widths[1] < widths[2] == widths[3]
+
+
+def test_a_heat_map_keeps_the_units_that_change(tmp_path: Path):
+    values = numpy.zeros((9, 3 * diagnoses.MOST_UNITS))
+    lively = slice(5, 5 + 2 * diagnoses.MOST_UNITS, 2)
+    values[::2, lively] = 1.0
+    assert (diagnoses._liveliest(values) == values[:, lively]).all()
+    text_heat_map(["a"] * 9, {"gate": values}, tmp_path / "most.png", title="a text")
+    text_heat_map(["a"] * 9, {"gate": values[:, :4]}, tmp_path / "few.png", title="a text")
+    assert imread(tmp_path / "most.png").shape[0] > imread(tmp_path / "few.png").shape[0]
+
+
+@pytest.mark.parametrize("step", ["", " ", "\n", "$", "\\alpha$x_1$", "字", "%"])
+def test_any_token_can_be_a_label(tmp_path: Path, step: str):
+    text_heat_map([step, "b"], {"gate": numpy.zeros((2, 3))}, tmp_path / "h.png", title=f"{step} and $")
+    assert (tmp_path / "h.png").stat().st_size
+
+
+def layer_records(*found: dict[str, float]) -> list[dict[str, Any]]:
+    return [{"kind": "train", "step": step, "layers": {"stack.layers.0.0": one}} for step, one in enumerate(found)]
+
+
+@pytest.mark.parametrize(
+    ("found", "drawn"),
+    [
+        ([{"gradient_norm": 1.0, "update_ratio": 1e-3}, {"gradient_norm": 2.0, "update_ratio": 2e-3}], True),
+        ([{"gradient_norm": 1.0}, {"gradient_norm": 0.5}], True),  # a layer without matrices
+        ([{"gradient_norm": 0.0}, {"gradient_norm": math.inf}, {"gradient_norm": math.nan}], False),
+        ([], False),
+    ],
+)
+def test_layers_are_drawn_whatever_was_measured(tmp_path: Path, found: list[dict[str, float]], drawn: bool):
+    records = [*layer_records(*found), {"kind": "train", "step": 9}, {"kind": "validation", "step": 9}]
+    layers_over_training(records, tmp_path / "l.png", title="x")
+    assert (BLUE in colours(tmp_path / "l.png")) == drawn
+
+
+def test_the_best_layer_has_its_own_colour(tmp_path: Path):
+    layer_comparison({"lstm": [1.0, 1.2, 1.1], "cnn": [2.0]}, tmp_path / "c.png", title="x")
+    assert colours(tmp_path / "c.png") >= {BLUE, VERMILION}
+    layer_comparison({"lstm": [1.0]}, tmp_path / "c.png", title="x")
+    assert BLUE not in colours(tmp_path / "c.png")

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from rnnkit.acceleration import accelerate as accelerate
     from rnnkit.acceleration import decelerate as decelerate
     from rnnkit.checkpoint import load as load
+    from rnnkit.comparing import compare as compare
     from rnnkit.errors import CheckpointError as CheckpointError
     from rnnkit.errors import ConfigError as ConfigError
     from rnnkit.errors import DataError as DataError
@@ -17,12 +18,20 @@ if TYPE_CHECKING:
     from rnnkit.errors import StreamError as StreamError
     from rnnkit.layers import GRU as GRU
     from rnnkit.layers import LAYERS as LAYERS
+    from rnnkit.layers import LRU as LRU
     from rnnkit.layers import LSTM as LSTM
+    from rnnkit.layers import MLSTM as MLSTM
+    from rnnkit.layers import QRNN as QRNN
     from rnnkit.layers import RNN as RNN
+    from rnnkit.layers import SLSTM as SLSTM
+    from rnnkit.layers import SRU as SRU
     from rnnkit.layers import CausalConvolution as CausalConvolution
+    from rnnkit.layers import ConvolutionNetwork as ConvolutionNetwork
     from rnnkit.layers import CoupledLSTM as CoupledLSTM
     from rnnkit.layers import DiagonalLayer as DiagonalLayer
+    from rnnkit.layers import FeedForward as FeedForward
     from rnnkit.layers import GatedLayer as GatedLayer
+    from rnnkit.layers import IndRNN as IndRNN
     from rnnkit.layers import LayerNormGRU as LayerNormGRU
     from rnnkit.layers import LayerNormLSTM as LayerNormLSTM
     from rnnkit.layers import MinGRU as MinGRU
@@ -31,6 +40,7 @@ if TYPE_CHECKING:
     from rnnkit.layers import ReluRNN as ReluRNN
     from rnnkit.layers import ResetBeforeGRU as ResetBeforeGRU
     from rnnkit.layers import Stack as Stack
+    from rnnkit.layers import Transformer as Transformer
     from rnnkit.session import Session as Session
     from rnnkit.tasks import TASKS as TASKS
     from rnnkit.training import resume as resume
@@ -41,6 +51,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "rnnkit.acceleration": ("accelerate", "decelerate"),
     "rnnkit.checkpoint": ("load",),
+    "rnnkit.comparing": ("compare",),
     "rnnkit.errors": (
         "CheckpointError",
         "ConfigError",
@@ -52,21 +63,30 @@ _HOMES = {
     ),
     "rnnkit.layers": (
         "CausalConvolution",
+        "ConvolutionNetwork",
         "CoupledLSTM",
         "DiagonalLayer",
+        "FeedForward",
         "GRU",
         "GatedLayer",
+        "IndRNN",
         "LAYERS",
+        "LRU",
         "LSTM",
         "LayerNormGRU",
         "LayerNormLSTM",
+        "MLSTM",
         "MinGRU",
         "MinLSTM",
         "PeepholeLSTM",
+        "QRNN",
         "RNN",
         "ReluRNN",
         "ResetBeforeGRU",
+        "SLSTM",
+        "SRU",
         "Stack",
+        "Transformer",
     ),
     "rnnkit.session": ("Session",),
     "rnnkit.tasks": ("TASKS",),

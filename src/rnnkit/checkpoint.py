@@ -319,7 +319,7 @@ class Run:
 
     def clear(self) -> None:
         """Remove an earlier run, and nothing else, from the folder."""
-        for name in ("model", "checkpoints", "tokens", "baseline", "tensorboard", "evaluations"):
+        for name in ("model", "checkpoints", "tokens", "baseline", "tensorboard", "evaluations", "diagnosis"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         pictures = ("curves.png", "diagnostics.png", "confusion.png", "earliness.png")
         for name in ("config.toml", "log.jsonl", "report.md", *pictures):

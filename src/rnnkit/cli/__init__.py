@@ -18,6 +18,8 @@ VERBS = {
     "demo": ("rnnkit.cli.training:demo", "Train on a bundled sample, evaluate, and use the model."),
     "inspect": ("rnnkit.cli.inspection:app", "Say what is in your files before training."),
     "train": ("rnnkit.cli.training:app", "Train a model on your files, or --resume a run."),
+    "compare": ("rnnkit.cli.comparing:app", "Compare layers on your files: same data, same budget, several seeds."),
+    "diagnose": ("rnnkit.cli.diagnosing:diagnose", "See how far gradients and memory reach, and what gates do."),
     "evaluate": ("rnnkit.cli.using:evaluate", "Measure a model, the trivial baseline beside it."),
     "predict": ("rnnkit.cli.answering:predict", "Answer a text or a file."),
     "generate": ("rnnkit.cli.using:generate", "Write on from a prompt."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,11 @@ def plain(axes: Axes) -> None:
     axes.margins(x=0)
 
 
+def literal(text: str) -> str:
+    """Return what shows a text as it is: a dollar sign would begin a formula."""
+    return text.replace("$", r"\$")
+
+
 def write_png(figure: Figure, path: Path) -> None:
     """Write the figure aside, then rename, so that a reader never sees half a file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -30,7 +36,9 @@ def write_png(figure: Figure, path: Path) -> None:
     aside = path.with_name(f".{path.name}.part")
     figure.set_dpi(DOTS_PER_INCH)
     try:
-        FigureCanvasAgg(figure).print_png(aside)  # draws once, where savefig draws twice
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box stands for what the font lacks
+            FigureCanvasAgg(figure).print_png(aside)  # draws once, where savefig draws twice
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
