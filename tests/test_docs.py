@@ -32,13 +32,14 @@ import soundfile
 
 from rnnkit.cli import main
 from rnnkit.data.samples import sample_path
+from rnnkit.layers import LAYERS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = sorted((ROOT / "src" / "rnnkit").rglob("*.py"))
 
 STEPS = 3
-TRAINING_VERBS = {"train", "demo"}
+TRAINING_VERBS = {"train", "demo", "compare"}
 COMMAND_SECONDS = 120
 REVIEW_LINES = 200
 PAIRS = 100
@@ -48,7 +49,7 @@ OTHER_LINES = 100  # an evaluation that goes on learning takes a step every few 
 BLOCK = re.compile(
     r"(?P<skip><!-- not run: .+? -->\n+)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
-LENGTH_OPTION = re.compile(r"\s--(minutes|epochs|steps)[ =]\S+")
+LENGTH_OPTION = re.compile(r"\s--(minutes|epochs|steps|seeds|length)[ =]\S+")
 LENGTH_ARGUMENT = re.compile(r"\b(minutes|epochs|steps)=[\d.]+")
 
 
@@ -80,9 +81,10 @@ def commands(block: Block) -> Iterator[tuple[int, str]]:
 def shortened(command: str) -> str:
     """Cut the training of a command line to a few steps."""
     words = shlex.split(command, comments=True)
-    if len(words) < 2 or words[1] not in TRAINING_VERBS:
+    if len(words) < 2 or (words[1] not in TRAINING_VERBS and "--demo" not in words):
         return command
-    return LENGTH_OPTION.sub("", shlex.join(words)) + f" --steps {STEPS}"
+    few = {"compare": " --seeds 1", "diagnose": " --length 4"}.get(words[1], "")
+    return LENGTH_OPTION.sub("", shlex.join(words)) + f" --steps {STEPS}{few}"
 
 
 def run_command(command: str, folder: Path) -> None:
@@ -131,8 +133,8 @@ def run_page(text: str, name: str, folder: Path) -> None:
 
 
 @pytest.fixture
-def page_folder(tmp_path: Path, tiny_text: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the folder that a page's blocks run in."""
+def page_folder(tmp_path: Path, tiny_text: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Make the folder that a page's blocks run in; a layer that a page adds is taken out again."""
     shutil.copy(tiny_text, tmp_path / "input.txt")
     lines = tiny_text.read_text("utf-8").splitlines(keepends=True)
     (tmp_path / "other.txt").write_text("".join(lines[-OTHER_LINES:]), "utf-8")
@@ -153,7 +155,10 @@ def page_folder(tmp_path: Path, tiny_text: Path, monkeypatch: pytest.MonkeyPatch
     for name in ("newer.csv", "ticks.csv"):
         (tmp_path / name).write_text(following, "utf-8")
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    known = dict(LAYERS)
+    yield tmp_path
+    LAYERS.clear()
+    LAYERS.update(known)
 
 
 def make_recordings(folder: Path) -> None:
@@ -183,6 +188,13 @@ def test_the_examples_in_docstrings_work(path: Path, request: pytest.FixtureRequ
     given = {"getfixture": request.getfixturevalue}  # as pytest's own doctest runner gives
     failures, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS, extraglobs=given)
     assert failures == 0, f"{module.__name__}: see the output above"
+
+
+def test_every_layer_stands_in_the_table():
+    page = (ROOT / "docs" / "layers.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`([a-z-]+)`", row.split("|")[1])}
+    assert named >= LAYERS.keys()
 
 
 # The runner itself
