@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NATIVE := $(wildcard native/*)
+# Two processes, whose threads sleep while they wait: on two cores threads that spin keep the other process from its work.
+PYTEST := OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal
 GOALS := $(or $(MAKECMDGOALS),demo)
 
 .DEFAULT_GOAL := help
@@ -16,10 +18,10 @@ demo: $(VENV)/.installed  ## train on the bundled sample, evaluate, write text (
 	$(BIN)/rnnkit demo
 
 test: $(VENV)/.installed-test  ## run the tests, without the slow ones
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(PYTEST) -m "not slow"
 
 prove: $(VENV)/.installed-test sanitize  ## run all tests, the C++ kernels also under the sanitizers
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 sanitize: $(VENV)/.installed-test  ## run the tests of the C++ kernels with every access to memory checked
 	$(INSTALL) --no-deps --upgrade --target build/sanitized \

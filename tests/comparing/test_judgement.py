@@ -32,6 +32,7 @@ def test_without_any_spread_nothing_is_proven():
     )
 
 
+@pytest.mark.slow
 def test_of_many_equal_layers_chance_rarely_makes_one_worse():
     generator = np.random.default_rng(1)
     found = [judge({f"layer {n}": generator.normal(1, 0.1, 3) for n in range(12)}, metric="nats") for _ in range(40)]

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.usefixtures("small_chunks")
 
 # The two that only set starting values change no derivative.
 CHOICES = [name for name in OPTIONS if name not in ("initialization", "forget_bias")]
+EACH = [pytest.param(name, marks=[pytest.mark.slow] * (name == "triton")) for name in BACKENDS]  # that is interpreted
 PAIRS = list(itertools.combinations(CHOICES, 2))
 
 
@@ -53,7 +54,7 @@ def check(layer_class: Any, backend: str, options: list[str], *, reverse: bool =
         assert torch.autograd.gradgradcheck(function, leaves, fast_mode=True, nondet_tol=1e-10)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", EACH)
 @pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["forward", "reverse"])
 def test_derivatives_of_a_layer_by_each_backend(layer_class, backend, reverse):
     check(layer_class, backend, [], reverse=reverse)
