@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnkit import GRU, ResetBeforeGRU, kernels
+from rnnkit import GRU, LAYERS, ResetBeforeGRU, kernels
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -50,3 +50,14 @@ def test_a_reset_gate_of_a_users_own_runs_by_the_reference_which_says_so():
     plain = ResetBeforeGRU(3, 4)
     plain.load_state_dict(layer.state_dict())
     assert not torch.allclose(layer(inputs)[0], plain(inputs)[0], atol=1e-4)
+
+
+def test_a_unit_that_would_grow_for_ever_does_not():
+    layer = LAYERS["indrnn"](1, 2)
+    with torch.no_grad():
+        layer.weight_hh_l0.copy_(torch.tensor([[1.5], [-1.5]]))
+        layer.weight_ih_l0.zero_()
+        layer.bias_ih_l0.zero_()
+        layer.bias_hh_l0.zero_()
+    outputs, _ = layer(torch.zeros(1, 50, 1), (torch.tensor([[1.0, 1.0]]),))
+    assert outputs[0, -1].tolist() == [1.0, 0.0]

@@ -88,7 +88,7 @@ def _gates(layer: Layer, inputs: Tensor, state: State) -> dict[str, Tensor]:
     """Compute the gates that have a name, (batch, hidden_size) each, of a step."""
     if not isinstance(layer, GatedLayer) or layer.formula not in GATES:
         return {}
-    hidden = hidden_product(state[0], layer.weight_hh_l0, heads=layer.heads)
+    hidden = hidden_product(state[0], layer.recurrent_weight(), heads=layer.heads)
     sums = linear(inputs, layer.weight_ih_l0) + hidden
     if layer.bias:
         sums = sums + layer.bias_ih_l0 + layer.bias_hh_l0

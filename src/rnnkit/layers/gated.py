@@ -102,6 +102,13 @@ class GatedLayer(Layer):
         if self.projection_size:
             self.weight_hr_l0 = nn.Parameter(torch.empty(self.projection_size, self.hidden_size))
 
+    def recurrent_weight(self) -> Tensor:
+        """Return the matrix through which the state enters, (hidden gates * hidden_size, output_size // heads).
+
+        A formula that bounds it overrides this.
+        """
+        return self.weight_hh_l0
+
     def reset_parameters(self) -> None:
         """Draw the weights: by `initialization`, the forget gate's bias apart."""
         own = [parameter for name, parameter in self.named_parameters(recurse=False) if name in WEIGHTS]
@@ -140,7 +147,7 @@ class GatedLayer(Layer):
                 update=self.update,
                 formula=self.formula,
                 input_weight=self.weight_ih_l0,
-                hidden_weight=drop_weights(self.weight_hh_l0, self.weight_dropout, training=self.training),
+                hidden_weight=drop_weights(self.recurrent_weight(), self.weight_dropout, training=self.training),
                 input_bias=self.bias_ih_l0 if self.bias else None,
                 hidden_bias=self.bias_hh_l0 if self.bias else None,
                 parameters=tuple(self._read_by_update().values()),

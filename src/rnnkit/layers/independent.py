@@ -15,7 +15,7 @@ from rnnkit.sequences import slide_window, valid_mask
 class IndRNN(GatedLayer):
     """Each unit sees its own past alone (Li et al. 2018, "Independently recurrent neural network").
 
-    h = max(0, W x + b + u h + d), u a weight a unit, drawn from (0, 1).
+    h = max(0, W x + b + u h + d), u a weight a unit, drawn from (0, 1) and cut to [-1, 1]: more would grow for ever.
 
     Example:
         >>> outputs, (h,) = IndRNN(3, 5)(torch.zeros(2, 7, 3))
@@ -35,6 +35,10 @@ class IndRNN(GatedLayer):
         """Draw the weights; a unit's own keeps something of its past."""
         super().reset_parameters()
         nn.init.uniform_(self.weight_hh_l0, 0, 1)
+
+    def recurrent_weight(self) -> Tensor:
+        """Return u within its bounds."""
+        return self.weight_hh_l0.clamp(-1, 1)
 
     def update(self, input_gates: Tensor, hidden_gates: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step."""
