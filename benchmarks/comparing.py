@@ -9,7 +9,6 @@ prints what came of it.
 
 import dataclasses
 import os
-import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -133,7 +132,4 @@ def table() -> None:
 
 
 if __name__ == "__main__":
-    if "--table" in sys.argv:
-        table()
-    else:
-        measure("comparing", ROWS, run)
+    measure("comparing", ROWS, run, table=table)

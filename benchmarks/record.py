@@ -49,16 +49,27 @@ def finished(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def measure(name: str, rows: Iterable[dict[str, Any]], run: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def measure(
+    name: str,
+    rows: Iterable[dict[str, Any]],
+    run: Callable[[dict[str, Any]], dict[str, Any]],
+    *,
+    table: Callable[[], None] | None = None,
+) -> None:
     """Run every row that has no result yet, and keep each as soon as it is there.
 
-    `--commit` also commits each; `--again` measures all rows anew, below the old ones.
+    `--commit` also commits each; `--again` measures all rows anew, below the old ones; `--table` calls `table` instead.
     """
     parser = argparse.ArgumentParser(description=f"measure {name}")
     parser.add_argument("--commit", action="store_true", help="commit each finished row")
     parser.add_argument("--again", action="store_true", help="measure rows that have a result already")
     parser.add_argument("--only", help="measure the rows whose JSON holds this text")
+    if table is not None:
+        parser.add_argument("--table", action="store_true", help="print what came of it as Markdown")
     options = parser.parse_args()
+    if table is not None and options.table:
+        table()
+        return
     path = RESULTS / f"{name}.jsonl"
     path.parent.mkdir(exist_ok=True)
     done = [] if options.again else [row["row"] for row in finished(name)]

@@ -6,7 +6,6 @@ python benchmarks/training_well.py [--commit]; --table prints what came of it as
 """
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,4 @@ def table() -> None:
 
 
 if __name__ == "__main__":
-    if "--table" in sys.argv:
-        table()
-    else:
-        measure("training-well", ROWS, run)
+    measure("training-well", ROWS, run, table=table)

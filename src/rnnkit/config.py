@@ -16,7 +16,7 @@ import re
 import textwrap
 import tomllib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -388,3 +388,9 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
 def _hints(config_class: type) -> dict[str, Any]:
     """Resolve a config's annotations, inherited ones included."""
     return get_type_hints(config_class)
+
+
+def refuse_unknown(what: str, names: Sequence[str], known: Collection[str]) -> None:
+    """Raise a ConfigError unless there are names and all of them are known."""
+    if not names or any(name not in known for name in names):
+        raise ConfigError(f"{what} are {', '.join(names) or 'none'}; expected some of {', '.join(known)}")

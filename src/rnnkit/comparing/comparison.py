@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from rnnkit.checkpoint import writing
 from rnnkit.comparing.judgement import judge
 from rnnkit.comparing.trials import Trial, Work, count_parameters, run_trial
+from rnnkit.config import refuse_unknown
 from rnnkit.errors import ConfigError
 from rnnkit.figures import layer_comparison
 from rnnkit.layers import LAYERS
@@ -94,9 +95,7 @@ def compare(
         DataError: If a file cannot be used.
     """
     task_class = find_task(task)
-    unknown = [layer for layer in layers if layer not in LAYERS]
-    if unknown or not layers:
-        raise ConfigError(f"layers are {', '.join(layers) or 'none'}; expected some of {', '.join(LAYERS)}")
+    refuse_unknown("layers", layers, LAYERS)
     if seeds < 1:
         raise ConfigError(f"seeds is {seeds}; expected 1 or more")
     taken = [name for name in ("layer", "seed") if name in options]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnkit.checkpoint import writing
+from rnnkit.config import refuse_unknown
 from rnnkit.diagnosing.problems import CLIP_NORM, PROBLEMS, solve
 from rnnkit.diagnosing.reach import Reach, gradient_reach
 from rnnkit.errors import ConfigError
@@ -75,8 +76,8 @@ def demonstrate(
     Raises:
         ConfigError: If a name is unknown, or a number out of range.
     """
-    _refuse_unknown("layers", layers, LAYERS)
-    _refuse_unknown("problems", problems, PROBLEMS)
+    refuse_unknown("layers", layers, LAYERS)
+    refuse_unknown("problems", problems, PROBLEMS)
     for name, value in (("length", length), ("steps", steps)):
         if value < 2:
             raise ConfigError(f"{name} is {value}; expected 2 or more")
@@ -95,12 +96,6 @@ def demonstrate(
                     title=f"the {problem} problem over {length} steps: what reaches the end of what was read before",
                 )
     return found
-
-
-def _refuse_unknown(what: str, names: Sequence[str], known: Mapping[str, object]) -> None:
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise ConfigError(f"{what} are {', '.join(names) or 'none'}; expected some of {', '.join(known)}")
 
 
 def _shown(problem: str, layer: str, how: Mapping[str, Any]) -> Shown:

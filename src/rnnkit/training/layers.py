@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
@@ -34,7 +33,7 @@ class LayerWatch:
         for name, parameters in self.parts.items():
             gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
             self._norms[name] = float(get_total_norm(gradients)) if gradients else 0.0
-            self._before[name] = [matrix.detach().clone() for matrix in _matrices(parameters)]
+            self._before[name] = [matrix.clone() for matrix in _matrices(parameters)]
 
     def end(self) -> dict[str, dict[str, float]]:
         """Return for each layer `gradient_norm`, and `update_ratio` where it has matrices; `begin` was called."""
@@ -49,6 +48,5 @@ class LayerWatch:
         return found
 
 
-@torch.no_grad()
 def _matrices(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
     return [parameter.detach() for parameter in parameters if parameter.dim() > 1]
