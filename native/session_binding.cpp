@@ -26,7 +26,7 @@ struct Free {
 
 class PackedSession {
   public:
-    PackedSession(Way way, long rows) : level_(level_in_use()) {
+    PackedSession(Way way, long rows) : level_(level_in_use()), most_(rows) {
         session_.way = way;
         session_.rows = rows;
     }
@@ -110,6 +110,12 @@ class PackedSession {
         if (!fits) throw std::invalid_argument("shape");  // the caller says which was expected
     }
 
+    // From now on only the first rows advance; no more than there is memory for.
+    void use(long rows) {
+        if (rows < 0 || rows > most_) throw std::invalid_argument("rows");
+        session_.rows = rows;
+    }
+
     // (rows, steps, input_size) in, (rows, steps, output size) out.
     void run(uintptr_t inputs, uintptr_t outputs, long steps) {
         const long size = layers_.front().input_size, wide = output_size();
@@ -120,10 +126,11 @@ class PackedSession {
                             size * sizeof(float));
             }
             advance(now.data());
-            const View from = outputs_view();
+            const float* const from = session_.head.matrix.data ? session_.head_outputs : layers_.back().outputs;
+            const long stride = session_.head.matrix.data ? wide : spread(wide);
             for (long row = 0; row < session_.rows; ++row) {
-                std::memcpy(reinterpret_cast<float*>(outputs) + (row * steps + step) * wide,
-                            from.data() + row * from.stride(0), wide * sizeof(float));
+                std::memcpy(reinterpret_cast<float*>(outputs) + (row * steps + step) * wide, from + row * stride,
+                            wide * sizeof(float));
             }
         }
     }
@@ -149,6 +156,7 @@ class PackedSession {
 
   private:
     const Level& level_;
+    const long most_;  // rows
     Session session_;
     std::vector<SessionLayer> layers_;
     std::vector<std::unique_ptr<void, Free>> memory_;
@@ -227,7 +235,8 @@ void bind_session(nb::module_& m) {
         .def("set_head", &PackedSession::set_head)
         .def("finish", &PackedSession::finish)
         .def("step", &PackedSession::step)
-        .def("run", &PackedSession::run)
+        .def("use", &PackedSession::use)
+        .def("run", &PackedSession::run, nb::call_guard<nb::gil_scoped_release>())
         .def("outputs", &PackedSession::outputs_view)
         .def("state", &PackedSession::state_view)
         .def_prop_ro("output_size", &PackedSession::output_size)

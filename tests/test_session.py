@@ -1,5 +1,7 @@
 """A session gives what its stack gives, in every precision of its weights."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 from rnnkit import GRU, LSTM, RNN, GatedLayer, MinGRU, ReluRNN, ResetBeforeGRU, Session, Stack
 from rnnkit.errors import ConfigError, ShapeError
 from rnnkit.kernels.core import core, levels, use_level
+from rnnkit.layers import LAYERS
+from rnnkit.session import PackedStack, pack
 
 # Root mean square error over that of the outputs, from the stack in float32: bfloat16 keeps 8 bits of a weight, int8 7
 # of a weight and of a value, and the weights here are larger than trained ones.
@@ -203,6 +207,87 @@ def test_what_cannot_be_packed_runs_in_torch_with_the_reason(stack, reason):
     assert error(session.run(inputs), expected.float()) <= 1e-6
     with pytest.raises(ConfigError, match="dtype='int8', but this stack runs in torch"):
         Session(stack, dtype="int8")
+
+
+# Stacks whose weights are packed behind their back
+
+
+def with_states(stack: Stack, batch: int, steps: int) -> tuple[Tensor, Any]:
+    generator = torch.Generator().manual_seed(5)
+    state = tuple(torch.randn(part.shape, generator=generator) / 2 for part in stack.initial_state(batch))
+    return torch.randn(batch, steps, stack.input_size, generator=generator), state
+
+
+def assert_close(found: tuple[Tensor, Any], expected: tuple[Tensor, Any]) -> None:
+    for one, other in zip((found[0], *found[1]), (expected[0], *expected[1]), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)  # what design.md promises across kernels
+
+
+@pytest.mark.parametrize("layer", [name for name, one in LAYERS.items() if one.streamable])
+@pytest.mark.parametrize("batch", [0, 1, 3, 150])
+def test_a_packed_stack_reads_any_number_of_sequences(layer, batch):
+    torch.manual_seed(0)
+    stack = Stack(LAYERS[layer], 5, 8, num_layers=2).eval()
+    inputs, state = with_states(stack, batch, 7)
+    with torch.inference_mode():
+        assert_close(PackedStack(stack).read(inputs, state), stack(inputs, state))
+
+
+def test_changed_weights_are_packed_again():
+    stack = make(GRU)
+    inputs, state = with_states(stack, 3, 4)
+    packed = PackedStack(stack)
+    before, _ = packed.read(inputs, state)
+    stack.load_state_dict({name: 1.5 * part for name, part in stack.state_dict().items()})
+    found = packed.read(inputs, state)
+    assert_close(found, outputs_of(stack, inputs, state))
+    assert not torch.allclose(found[0], before, atol=0.01)
+
+
+def test_several_threads_do_not_disturb_one_another():
+    stack = make(GRU)
+    packed, many = PackedStack(stack), torch.randn(400, 5, 5)
+    state = stack.initial_state(1)
+    expected = [outputs_of(stack, one[None], state) for one in many]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # seconds: often enough that a reading is interrupted
+    try:
+        with ThreadPoolExecutor(4) as pool, torch.no_grad():
+            found = list(pool.map(lambda one: packed.read(one[None], state), many))
+    finally:
+        sys.setswitchinterval(interval)
+    for one, other in zip(found, expected, strict=True):
+        assert_close(one, other)
+
+
+@pytest.mark.parametrize("layer", [LSTM, ResetBeforeGRU, MinGRU])
+def test_a_packed_network_reads_ragged_rows_and_still_learns(layer):
+    network = nn.Sequential(make(layer, num_layers=2))
+    (stack,) = network
+    inputs, state = with_states(stack, 5, 6)
+    lengths = torch.tensor([3, 6, 0, 3, 1])
+    expected = stack(inputs, state, lengths)
+    reasons = pack(network)
+    assert bool(reasons) == (layer is MinGRU or core is None)
+    with torch.no_grad():
+        assert_close(stack(inputs, state, lengths), tuple_detached(expected))
+        assert_close(stack(inputs), outputs_of(make(layer, num_layers=2), inputs))
+    stack(inputs, state, lengths)[0].sum().backward()
+    assert all(parameter.grad is not None for parameter in stack.parameters())
+
+
+def tuple_detached(found: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
+    return found[0].detach(), tuple(part.detach() for part in found[1])
+
+
+@native
+def test_weights_of_a_network_that_cannot_be_packed_are_refused():
+    with pytest.raises(ConfigError, match="cannot be int8: the C\\+\\+ kernels do not know MinGRU"):
+        pack(nn.Sequential(make(MinGRU)), dtype="int8")
+    with pytest.raises(ConfigError, match="dtype='int4'"):
+        pack(nn.Sequential(make(LSTM)), dtype="int4")
+    both = nn.ModuleDict({"one": make(LSTM), "two": make(LSTM, bidirectional=True)})
+    assert pack(both, dtype="int8") == {"two": "it reads backwards too"}
 
 
 @native

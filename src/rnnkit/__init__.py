@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rnnkit.layers import Stack as Stack
     from rnnkit.layers import Transformer as Transformer
     from rnnkit.session import Session as Session
+    from rnnkit.streaming import StreamPool as StreamPool
     from rnnkit.tasks import TASKS as TASKS
     from rnnkit.training import resume as resume
     from rnnkit.training import train as train
@@ -89,6 +90,7 @@ _HOMES = {
         "Transformer",
     ),
     "rnnkit.session": ("Session",),
+    "rnnkit.streaming": ("StreamPool",),
     "rnnkit.tasks": ("TASKS",),
     "rnnkit.training": ("resume", "train"),
 }

@@ -1,20 +1,41 @@
-"""One user's live sequence: push what has arrived, get events, save the state and go on elsewhere."""
+"""Live sequences: push what has arrived, get events, save the state and go on elsewhere; many of them as one batch."""
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from rnnkit.errors import StreamError
+from rnnkit.errors import RnnkitError, StreamError
+from rnnkit.kernels import State
 
 VERSION = "1"
+
+
+class Question(NamedTuple):
+    """Steps that a stream asks a network to read.
+
+    Attributes:
+        read: Reads steps of sequences: (batch, time, ...) and a state, to (batch, steps, ...) and the state after them.
+        inputs: (1, time, ...).
+        state: (1, ...) for each part.
+        alike: Only questions of which this is equal are read as one batch.
+    """
+
+    read: Callable[[Tensor, State], tuple[Tensor, State]]
+    inputs: Tensor
+    state: State
+    alike: Hashable = None
+
+
+Work = Generator[Question, tuple[Tensor, State], Any]
+"""What a stream does with a chunk: it yields questions, is sent the answers, and returns its events."""
 
 
 class Stream(ABC):
@@ -24,17 +45,32 @@ class Stream(ABC):
     `finish` they equal the offline ones.
     """
 
-    @abstractmethod
     def push(self, chunk: Any) -> list[Any]:
-        """Take the next inputs and return the events they cause.
+        """Take what has arrived.
+
+        Args:
+            chunk: As the stream's class says.
+
+        Returns:
+            The events that it causes.
 
         Raises:
             StreamError: If the stream was finished.
+            DataError: If the chunk is none for this stream.
         """
+        return work_alone(self.taking(chunk))
 
-    @abstractmethod
     def finish(self) -> list[Any]:
         """End the sequence and return the events that waited for more."""
+        return work_alone(self.ending())
+
+    @abstractmethod
+    def taking(self, chunk: Any) -> Work:
+        """Take the next inputs as `push` does, for who answers the questions of many streams at once."""
+
+    @abstractmethod
+    def ending(self) -> Work:
+        """End the sequence as `finish` does, likewise."""
 
     @abstractmethod
     def state(self) -> bytes:
@@ -51,6 +87,162 @@ class Stream(ABC):
     @abstractmethod
     def reset(self) -> None:
         """Begin a new sequence."""
+
+
+def work_alone(work: Work) -> Any:
+    """Do a stream's work, its questions answered one by one, and return what it does: events."""
+    try:
+        question = next(work)
+        while True:
+            with torch.inference_mode():
+                answer = question.read(question.inputs, question.state)
+            question = work.send(answer)
+    except StopIteration as done:
+        return done.value
+
+
+class StreamPool:
+    """Advances many streams together: what they ask of a network at one time is read as one batch.
+
+    A stream is in the pool while it has work to do, so streams join and leave with every call. What one sends changes
+    no other's events, beyond the rounding of a batch.
+
+    Args:
+        most_rows: Of a batch.
+        most_steps: Of a stream read in one round; others do not wait for one that has sent more.
+
+    Example:
+        >>> import numpy as np, rnnkit
+        >>> task = rnnkit.TASKS["forecasting"]
+        >>> config = task.config_class(horizon=2, hidden_size=4)
+        >>> model = task.prepare(task.read([task.demo_data()], config), config)
+        >>> pool, first, second = StreamPool(), model.stream(), model.stream()
+        >>> events = pool.push({first: [1.0, 2.0], second: [3.0]})
+        >>> len(events[first]), len(events[second])
+        (2, 1)
+    """
+
+    def __init__(self, *, most_rows: int = 256, most_steps: int = 64) -> None:
+        self.most_rows, self.most_steps = most_rows, most_steps
+        self._rows: list[_Row] = []
+        self._done: dict[Hashable, Any] = {}
+
+    def push(self, chunks: Mapping[Stream, Any]) -> dict[Stream, Any]:
+        """Take what has arrived for some streams.
+
+        Args:
+            chunks: Of each stream.
+
+        Returns:
+            Of each its events, or the RnnkitError by which it refused its chunk.
+        """
+        return self._all({stream: stream.taking(chunk) for stream, chunk in chunks.items()})
+
+    def finish(self, streams: Iterable[Stream]) -> dict[Stream, Any]:
+        """End some streams, and return of each the events that waited for more."""
+        return self._all({stream: stream.ending() for stream in streams})
+
+    def _all(self, works: Mapping[Stream, Work]) -> dict[Stream, Any]:
+        for stream, work in works.items():
+            self.begin(stream, work)
+        done: dict[Any, Any] = {}
+        while len(done) < len(works):
+            done |= self.step()
+        return {stream: done[stream] for stream in works}
+
+    def __len__(self) -> int:
+        """Count the streams that have work to do."""
+        return len(self._rows)
+
+    def begin(self, key: Hashable, work: Work) -> None:
+        """Add a stream's work.
+
+        Args:
+            key: Names it in what `step` returns.
+            work: As `Stream.taking` or `Stream.ending` returns it.
+        """
+        self._go_on(_Row(key, work), None)
+
+    def step(self) -> dict[Hashable, Any]:
+        """Read some steps of every stream that has work to do.
+
+        Returns:
+            Of each whose work is done now the events, or the RnnkitError that it raised.
+        """
+        rows, self._rows = self._rows, []
+        groups: dict[Hashable, list[_Row]] = {}
+        for row in rows:
+            groups.setdefault(row.kind, []).append(row)
+        with torch.inference_mode():
+            for group in groups.values():
+                for first in range(0, len(group), self.most_rows):
+                    self._read(group[first : first + self.most_rows])
+        for row in rows:
+            if row.left:
+                self._rows.append(row)
+            else:
+                self._go_on(row, row.answer())
+        done, self._done = self._done, {}
+        return done
+
+    def _go_on(self, row: _Row, answer: tuple[Tensor, State] | None) -> None:
+        """Let a stream work until it asks again or is done."""
+        try:
+            row.ask(next(row.work) if answer is None else row.work.send(answer))
+            self._rows.append(row)
+        except StopIteration as done:
+            self._done[row.key] = done.value
+        except RnnkitError as error:
+            self._done[row.key] = error
+
+    def _read(self, rows: list[_Row]) -> None:
+        """Read as many steps of each row as a round allows: first of all rows, then of those that have more."""
+        rows = sorted(rows, key=lambda row: row.left, reverse=True)
+        counts, begun = [min(row.left, self.most_steps) for row in rows], 0
+        for end in sorted(set(counts)):
+            some = rows[: sum(count >= end for count in counts)]
+            inputs = torch.cat([row.steps(end - begun) for row in some])
+            state = tuple(torch.cat(parts) for parts in zip(*(row.state for row in some), strict=True))
+            outputs, after = some[0].question.read(inputs, state)
+            for place, row in enumerate(some):
+                own = slice(place, place + 1)
+                row.take(end - begun, outputs[own], tuple(part[own].clone() for part in after))
+            begun = end
+
+
+class _Row:
+    """A stream's work in a pool, and how much of its question has been read."""
+
+    question: Question
+
+    def __init__(self, key: Hashable, work: Work) -> None:
+        self.key, self.work = key, work
+
+    def ask(self, question: Question) -> None:
+        self.question, self.state = question, question.state
+        self.read, self.outputs = 0, list[Tensor]()
+
+    @property
+    def kind(self) -> Hashable:
+        """Rows of one kind can be read as one batch."""
+        question = self.question
+        place = None if question.alike is None else (question.alike, self.read)
+        return question.read, place, question.inputs.shape[2:], question.inputs.dtype
+
+    @property
+    def left(self) -> int:
+        """Steps that have not been read."""
+        return self.question.inputs.shape[1] - self.read
+
+    def steps(self, count: int) -> Tensor:
+        return self.question.inputs[:, self.read : self.read + count]
+
+    def take(self, count: int, outputs: Tensor, state: State) -> None:
+        self.outputs.append(outputs)
+        self.read, self.state = self.read + count, state
+
+    def answer(self) -> tuple[Tensor, State]:
+        return self.outputs[0] if len(self.outputs) == 1 else torch.cat(self.outputs, dim=1), self.state
 
 
 def pack_state(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> bytes:

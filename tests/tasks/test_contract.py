@@ -1,5 +1,6 @@
 """What every task keeps, walked over TASKS: a new task needs one row of CASES and no test of its own here."""
 
+import dataclasses
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from rnnkit.data.samples import sample_path
 from rnnkit.data.series import read_series
 from rnnkit.diagnosing import diagnose, look_at
 from rnnkit.errors import ConfigError, DataError
+from rnnkit.layers import LAYERS
+from rnnkit.streaming import Stream, StreamPool
 from rnnkit.tasks import TASKS, Task, find_task
 from rnnkit.tasks.classification import Classification
 from rnnkit.tasks.speech import SpokenWord
@@ -41,6 +44,8 @@ class Case:
     """Data unlike the sample's, to validate on."""
     fast: dict[str, Any] = field(default_factory=dict)
     """Options of a run whose quality does not matter."""
+    untrained: dict[str, Any] = field(default_factory=dict)
+    """More options of a network that shall stream."""
     chosen_on_validation: frozenset[str] = frozenset()
     """Files of a model that hold what validation data decides."""
     refuses_to_stream: str | None = None
@@ -108,6 +113,7 @@ CASES = {
         event_answers=lambda events: [event.probability for event in events],
         other_file="Ωmega\tB-LOC\n☃\tI-LOC\n\nunseen\tO\nwords\tB-PER\n",
         fast={"steps": 1, "hidden_size": 4, "embedding_size": 4, "batch_size": 2, "character_units": 4},
+        untrained={"bidirectional": False},
         chosen_on_validation=frozenset({"temperature.json"}),
     ),
     # The seasonal naive forecast costs 1.6 of its errors in training, the last value 1.2.
@@ -260,6 +266,67 @@ def test_a_stream_in_any_chunks_answers_as_predict_does(
     stream = model.stream()
     events = [event for chunk in chunks(text, cuts) for event in stream.push(chunk)] + stream.finish()
     assert close(case.event_answers(events), case.answers(model.predict([text])[0]))
+
+
+@pytest.fixture(scope="module")
+def untrained() -> Callable[[str, str], Task]:
+    """Make a small network of every layer for every task, its data read once."""
+    examples: dict[str, Any] = {}
+    made: dict[tuple[str, str], Task] = {}
+
+    def get(name: str, layer: str) -> Task:
+        task, options = TASKS[name], CASES[name].fast | CASES[name].untrained
+        known = {one.name for one in dataclasses.fields(task.config_class)}
+        config = task.config_class(**{key: value for key, value in options.items() if key in known}, layer=layer)
+        if name not in examples:
+            examples[name] = task.read([task.demo_data()], config)
+        if (name, layer) not in made:
+            torch.manual_seed(0)
+            made[name, layer] = task.prepare(examples[name], config)
+            made[name, layer].network.eval()
+        return made[name, layer]
+
+    return get
+
+
+STREAMED_LAYERS = [
+    pytest.param(name, marks=() if name == "lstm" else pytest.mark.slow)
+    for name, one in LAYERS.items()
+    if one.streamable
+]
+
+
+@pytest.mark.parametrize("layer", STREAMED_LAYERS)
+@every_task
+@given(data=st.data())
+@settings(max_examples=3)
+def test_streams_in_a_pool_answer_alone_and_together_as_predict_does(
+    name: str, layer: str, untrained: Callable[[str, str], Task], data: st.DataObject
+):
+    case = CASES[name]
+    if case.refuses_to_stream is not None:
+        pytest.skip("it does not stream")
+    model = untrained(name, layer)
+    expected = [case.answers(one) for one in model.predict(case.inputs)]
+    pool = StreamPool(most_steps=data.draw(st.sampled_from([3, 64])), most_rows=data.draw(st.sampled_from([2, 256])))
+    streams = [model.stream() for _ in case.inputs]
+    events: dict[Stream, list[Any]] = {stream: [] for stream in streams}
+    waiting = {
+        stream: chunks(one, data.draw(st.lists(st.floats(0, 1), max_size=4)))
+        for stream, one in zip(streams, case.inputs, strict=True)
+    }
+    while waiting:  # some push, some wait, those that have nothing more leave
+        pushing = data.draw(st.lists(st.sampled_from(list(waiting)), unique=True, min_size=1))
+        for stream, found in pool.push({stream: waiting[stream].pop(0) for stream in pushing}).items():
+            events[stream] += found
+        ended = [stream for stream in pushing if not waiting[stream]]
+        for stream, found in pool.finish(ended).items():
+            events[stream] += found
+            del waiting[stream]
+    for stream, answers, one in zip(streams, expected, case.inputs, strict=True):
+        assert close(case.event_answers(events[stream]), answers)
+        alone = model.stream()
+        assert close(case.event_answers([*alone.push(one), *alone.finish()]), answers)
 
 
 @every_task

@@ -94,6 +94,10 @@ class Subsampling(nn.Module):
             after += [window, waiting]
         return values, tuple(after)
 
+    def waiting(self, state: State) -> tuple[int, ...]:
+        """Return how many inputs of each convolution wait; sequences alike in this can advance together."""
+        return tuple(int(waiting[0]) for waiting in state[1 : 2 * len(self.stages) : 2])
+
     def finish(self, state: State) -> Tensor:
         """End the sequences: return the step of the inputs that wait, (batch, 0 or 1, output_size)."""
         values = state[0].new_zeros(len(state[0]), 0, self._stages()[0].input_size)

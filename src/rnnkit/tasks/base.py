@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rnnkit.errors import ConfigError
 from rnnkit.kernels import State
+from rnnkit.session import pack
 from rnnkit.streaming import Stream
 
 
@@ -261,6 +262,20 @@ class Task(ABC):
         Raises:
             ConfigError: If this model cannot stream, with the reason.
         """
+
+    def pack(self, dtype: str = "float32") -> dict[str, str]:
+        """Run the recurrent layers with packed weights from now on.
+
+        Args:
+            dtype: Of the weights: "float32", "bfloat16" or "int8".
+
+        Returns:
+            By name, why some stacks run in torch.
+
+        Raises:
+            ConfigError: If no stack can have such weights.
+        """
+        return pack(self.network, dtype=dtype)
 
     @classmethod
     @abstractmethod

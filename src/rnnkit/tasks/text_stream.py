@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
 from rnnkit.data.vocabulary import Vocabulary
 from rnnkit.errors import StreamError
-from rnnkit.streaming import Stream, pack_state, unpack_state
+from rnnkit.streaming import Stream, Work, pack_state, unpack_state
 
 
 class TextStream(Stream):
-    """A text that is still being written.
+    """A text that is still being written, in pieces of any size: an event for each token that is certain.
+
+    Text whose tokens depend on what follows waits for it.
 
     Args:
         vocabulary: Cuts it into tokens.
@@ -31,7 +32,7 @@ class TextStream(Stream):
         """Set the state to that before a text."""
 
     @abstractmethod
-    def events(self, ids: list[int]) -> list[Any]:
+    def reading(self, ids: list[int]) -> Work:
         """Read tokens and return one event each."""
 
     @abstractmethod
@@ -47,34 +48,22 @@ class TextStream(Stream):
         self._pending, self._finished = "", False
         self.begin()
 
-    def push(self, chunk: str) -> list[Any]:
-        """Take more text. Text whose tokens depend on what follows waits for it.
-
-        Args:
-            chunk: Any piece of text.
-
-        Returns:
-            One event for each token that is now certain.
-
-        Raises:
-            StreamError: If the stream was finished.
-        """
+    def taking(self, chunk: str) -> Work:
         if self._finished:
             raise StreamError("push after finish: reset() begins a new text")
         self._pending += self.normalise(chunk)
         cut = self.vocabulary.safe_cut(self._pending)
         ready, self._pending = self._pending[:cut], self._pending[cut:]
-        return self._read(ready)
+        return (yield from self._read(ready))
 
     def normalise(self, chunk: str) -> str:
         """Prepare a piece of text as the model's own texts were, character by character."""
         return chunk
 
-    def finish(self) -> list[Any]:
-        """End the text and return the events that waited."""
+    def ending(self) -> Work:
         self._finished = True
         ready, self._pending = self._pending, ""
-        return self._read(ready)
+        return (yield from self._read(ready))
 
     def state(self) -> bytes:
         """Return all that `restore` needs."""
@@ -93,5 +82,5 @@ class TextStream(Stream):
         self.take(tensors)
         self._pending, self._finished = facts["pending"], facts["finished"] == "1"
 
-    def _read(self, text: str) -> list[Any]:
-        return self.events(self.vocabulary.encode(text).tolist()) if text else []
+    def _read(self, text: str) -> Work:
+        return (yield from self.reading(self.vocabulary.encode(text).tolist())) if text else []

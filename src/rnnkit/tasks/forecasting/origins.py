@@ -28,9 +28,13 @@ def say_quantiles(
     series, seen = origins.T
     ahead = views.ahead_of(histories, series, seen)
     device = network.device
-    quantiles = network.head(hidden, ahead.to(device)).double().cpu().numpy()
-    level, spread = scale_at(histories, series, seen)
-    return quantiles * spread[:, None, None] + level[:, None, None]
+    return in_own_unit(network.head(hidden, ahead.to(device)), histories, origins)
+
+
+def in_own_unit(quantiles: Tensor, histories: Histories, origins: np.ndarray) -> np.ndarray:
+    """Take quantiles in units of the scale at origins, (origins, horizon, levels), back to float64 ones."""
+    level, spread = scale_at(histories, *origins.T)
+    return quantiles.double().cpu().numpy() * spread[:, None, None] + level[:, None, None]
 
 
 def forecast_origins(network: ForecastNetwork, views: Views, histories: Histories, origins: np.ndarray) -> np.ndarray:

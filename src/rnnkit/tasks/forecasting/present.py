@@ -12,9 +12,16 @@ from torch import Tensor
 
 from rnnkit.data.ragged import Ragged
 from rnnkit.kernels import State
+from rnnkit.streaming import Question, Work, work_alone
 from rnnkit.tasks.forecasting.history import Histories
 from rnnkit.tasks.forecasting.network import ForecastNetwork
-from rnnkit.tasks.forecasting.origins import SERIES_AT_ONCE, STEPS_AT_ONCE, forecast_origins, say_quantiles
+from rnnkit.tasks.forecasting.origins import (
+    SERIES_AT_ONCE,
+    STEPS_AT_ONCE,
+    forecast_origins,
+    in_own_unit,
+    say_quantiles,
+)
 from rnnkit.tasks.forecasting.paths import Memory, draw_quantiles
 from rnnkit.tasks.forecasting.reader import Reader
 from rnnkit.tasks.forecasting.scaling import RunningScale, running_sums, window_scales
@@ -78,14 +85,17 @@ class Present:
                     part[rows] = now.cpu()
         return replace(self, state=tuple(state), hidden=hidden)
 
-    def _carried_one(self, reader: Reader, views: Views, index: int, new: int) -> Self:
-        """Let the network read the last `new` steps of one series."""
+    def _carried_one(self, reader: Reader, index: int, new: int) -> Work:
+        """Let the network read the last `new` steps of one series, and return the present then."""
         series, row = np.array([index]), slice(index, index + 1)
         first = self.tail.values.lengths[series] - new
         said, after = self.hidden[row], tuple(part[row] for part in self.state)
         for start in range(0, new, STEPS_AT_ONCE):
-            inputs = views.inputs(self.tail, series, first + start, np.array([min(new - start, STEPS_AT_ONCE)]))
-            said, after = reader.read(inputs, after)
+            steps = np.array([min(new - start, STEPS_AT_ONCE)])
+            outputs, after = yield Question(
+                reader.read, reader.views.inputs(self.tail, series, first + start, steps), after
+            )
+            said = outputs[:, -1]
         if len(self.tail) == 1:
             return replace(self, state=after, hidden=said)
         state, hidden = [part.clone() for part in self.state], self.hidden.clone()
@@ -93,25 +103,28 @@ class Present:
             part[row] = now
         return replace(self, state=tuple(state), hidden=hidden)
 
-    def push(self, reader: Reader, views: Views, values: Sequence[np.ndarray], beside: Sequence[np.ndarray]) -> Self:
+    def push(self, reader: Reader, values: Sequence[np.ndarray], beside: Sequence[np.ndarray]) -> Self:
         """Move on by new steps of each series.
 
         Args:
-            reader: Of the network as in `read`; it reads where a single series moves on.
-            views: As in `read`.
+            reader: Of the network and the views as in `read`.
             values: (new,) float64 of each series, transformed, NaN where one is missing; may be empty.
             beside: (new + ahead, columns) float32 of each: what is known of the new steps, and of those after them.
 
         Returns:
             The present then.
         """
-        new = np.array([len(one) for one in values])
+        return work_alone(self.moving(reader, values, beside))
+
+    def moving(self, reader: Reader, values: Sequence[np.ndarray], beside: Sequence[np.ndarray]) -> Work:
+        """Move on as `push` does; where one series does, its steps are read as questions are answered."""
+        views, new = reader.views, np.array([len(one) for one in values])
         tail, scale = self._longer(values, beside, views)
         moved = replace(self, tail=tail, scale=scale)
         if views.context is None:
             growing = np.flatnonzero(new)
             if len(growing) == 1:
-                moved = moved._carried_one(reader, views, int(growing[0]), int(new[growing[0]]))
+                moved = yield from moved._carried_one(reader, int(growing[0]), int(new[growing[0]]))
             else:
                 moved = moved._carried(reader.network, views, new)
         return moved.trimmed(views)
@@ -162,6 +175,16 @@ class Present:
         one = self.tail.part(np.array([index]), np.zeros(1, dtype=np.int64))
         scale = replace(self.scale, sums=self.scale.sums[:, [index]])
         return type(self)(one, scale, tuple(part[[index]] for part in self.state), self.hidden[[index]])
+
+    def saying(self, reader: Reader) -> Work:
+        """Forecast the only series from now on as `forecast` does, (horizon, levels)."""
+        network, views, tail = reader.network, reader.views, self.tail
+        if network.head.sampled or views.context is not None:
+            return self.forecast(network, views, np.zeros(1, dtype=np.int64))[0]
+        origins = np.array([[0, tail.values.lengths[0]]])
+        ahead = views.ahead_of(tail, *origins.T).joined()
+        said, _ = yield Question(reader.say, ahead[:, None], (self.hidden,))
+        return in_own_unit(said.reshape(1, views.horizon, -1), tail, origins)[0]
 
     def forecast(self, network: ForecastNetwork, views: Views, series: np.ndarray) -> np.ndarray:
         """Forecast from now on: (series,) which -> (series, horizon, levels) float64, transformed as the values are."""

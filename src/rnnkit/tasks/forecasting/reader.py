@@ -1,54 +1,57 @@
-"""One series read as it arrives: the network's stacks packed once, and their steps taken without a dispatcher."""
+"""Series read as they arrive, by stacks packed once, and what is forecast from there: each a batch of any series."""
 
 from __future__ import annotations
 
-from threading import Lock
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from rnnkit.kernels import State
-from rnnkit.session import Session
+from rnnkit.session import PackedStack
 from rnnkit.tasks.forecasting.network import ForecastNetwork
+from rnnkit.tasks.forecasting.windows import Views
 
 
 class Reader:
-    """A network that reads single series, its weights packed when they are first needed and again when they change.
+    """A network whose stacks are packed, and whose steps are taken without a dispatcher.
 
     Args:
         network: Trained.
+        views: How windows become features.
+        dtype: Of the packed weights.
     """
 
-    def __init__(self, network: ForecastNetwork) -> None:
-        self.network = network
-        self._parameters = list(network.stack.parameters())
-        self._sessions: list[Session] = []
-        self._packed: list[int] = []
-        self._lock = Lock()  # a session belongs to one thread at a time
+    def __init__(self, network: ForecastNetwork, views: Views, *, dtype: str = "float32") -> None:
+        self.network, self.views = network, views
+        self._stacks = [PackedStack(stack, dtype=dtype) for stack in network.stacks]
 
     def read(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Read steps of one series.
+        """Read steps.
 
         Args:
-            inputs: (1, time, input_size).
+            inputs: (batch, time, input_size).
             state: As `ForecastNetwork.forward` returns it.
 
         Returns:
-            (1, state_size) what the network says after the last step, and its state then.
+            (batch, time, state_size) what the network says, and its state after the last step.
         """
-        steps = np.ascontiguousarray(inputs.numpy())
         said, after = [], []
-        with self._lock:
-            for session in self._current():
-                session.restore(state[len(after) : len(after) + session.state_parts])
-                said.append(session.run(steps)[:, -1])
-                after += [torch.from_numpy(part) for part in session.state()]
-        return torch.from_numpy(np.concatenate(said, axis=1)), tuple(after)
+        for packed in self._stacks:
+            count = len(packed.stack.state_names)
+            outputs, then = packed.read(inputs, state[len(after) : len(after) + count])
+            said.append(outputs)
+            after += then
+        return said[0] if len(said) == 1 else torch.cat(said, dim=2), tuple(after)
 
-    def _current(self) -> list[Session]:
-        changes = [parameter._version for parameter in self._parameters]
-        if changes != self._packed:
-            self._sessions = [Session(stack) for stack in self.network.stacks]
-            self._packed = changes
-        return self._sessions
+    def say(self, ahead: Tensor, hidden: State) -> tuple[Tensor, State]:
+        """Forecast all steps at once.
+
+        Args:
+            ahead: (batch, 1, size) what `Ahead.joined` makes of one origin each.
+            hidden: (batch, state_size), the only one, what the network said at the origin.
+
+        Returns:
+            (batch, 1, horizon * levels) quantiles in units of the scale at the origin, and the same `hidden`.
+        """
+        network = self.network
+        quantiles = network.head(hidden[0].to(network.device), self.views.apart(ahead[:, 0]).to(network.device))
+        return quantiles.flatten(1)[:, None], hidden

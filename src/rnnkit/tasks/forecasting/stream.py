@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rnnkit.data.ragged import Ragged
 from rnnkit.errors import DataError, StreamError
-from rnnkit.streaming import Stream, pack_state, unpack_state
+from rnnkit.streaming import Stream, Work, pack_state, unpack_state, work_alone
 from rnnkit.tasks.forecasting.heads import LEVELS, MEDIAN
 from rnnkit.tasks.forecasting.history import completed
 from rnnkit.tasks.forecasting.present import Present
@@ -29,6 +29,9 @@ LOW, HIGH = LEVELS.index(0.1), LEVELS.index(0.9)
 
 class ForecastStream(Stream):
     """Observations that are still arriving: an event, with a forecast, for each step.
+
+    A chunk holds values in the series' own unit, a step each; NaN or None where one is missing. `taking` takes what
+    is beside them, (steps + horizon, features); what is missing of it is taken from what was known ahead.
 
     Args:
         model: The forecaster.
@@ -48,7 +51,7 @@ class ForecastStream(Stream):
         self._last = math.nan
         if len(self._now.tail.values.values):
             self._last = float(self.model.facts.restored(self._now.tail.values.values[-1:])[0])
-            self._expected = self._ahead()[0]
+            self._expected = work_alone(self._ahead())[0]
         self._missed = np.zeros(3)  # sums of errors of the model and of the last value, and how many
 
     @property
@@ -57,21 +60,7 @@ class ForecastStream(Stream):
         tail = self._now.tail
         return int(tail.first[0] + tail.values.lengths[0])
 
-    def push(self, chunk: Sequence[float | None] | np.ndarray, *, beside: np.ndarray | None = None) -> list[TickEvent]:
-        """Take more observations.
-
-        Args:
-            chunk: Values in the series' own unit, a step each; NaN or None where one is missing.
-            beside: (steps + horizon, features) what is told beside them; what is missing is taken from what was known
-                ahead.
-
-        Returns:
-            One event a step.
-
-        Raises:
-            StreamError: If the stream was finished.
-            DataError: If a value is no number, or infinite.
-        """
+    def taking(self, chunk: Sequence[float | None] | np.ndarray, *, beside: np.ndarray | None = None) -> Work:
         if self._finished:
             raise StreamError("push after finish: reset() begins anew")
         values = as_values(chunk)
@@ -81,22 +70,25 @@ class ForecastStream(Stream):
         if beside is not None:
             told[: len(beside)] = beside[: len(told)]
         told = completed(told, self._now.tail.ahead[0])
-        return [self._take(value, told[place : place + 1 + horizon]) for place, value in enumerate(values.tolist())]
+        events = []
+        for place, value in enumerate(values.tolist()):
+            events.append((yield from self._take(value, told[place : place + 1 + horizon])))
+        return events
 
-    def _ahead(self) -> np.ndarray:
+    def _ahead(self) -> Work:
         """Forecast from now on, (horizon, levels)."""
-        model = self.model
-        return model.facts.restored(self._now.forecast(model.network, model.views, np.zeros(1, dtype=np.int64)))[0]
+        return self.model.facts.restored((yield from self._now.saying(self.model.reader)))
 
-    def _take(self, value: float, beside: np.ndarray) -> TickEvent:
+    def _take(self, value: float, beside: np.ndarray) -> Work:
+        """Take one observation and return its event."""
         model, number = self.model, self.step
         expected = self._expected
         if expected is not None and not math.isnan(value) and not math.isnan(self._last):
             self._missed += [abs(value - expected[MEDIAN]), abs(value - self._last), 1]
         changed = model.facts.transformed(np.array([value]))
-        self._now = self._now.push(model.reader, model.views, [changed], [beside])
+        self._now = yield from self._now.moving(model.reader, [changed], [beside])
         self._last = self._last if math.isnan(value) else value
-        quantiles = self._ahead()
+        quantiles = yield from self._ahead()
         self._expected = quantiles[0]
         frequency, name = model.facts.frequency, self.series or "series"
         mean = (self._missed[:2] / self._missed[2]).tolist() if self._missed[2] else [None, None]
@@ -113,9 +105,10 @@ class ForecastStream(Stream):
             forecast=make_forecast(name, frequency, number + 1, quantiles),
         )
 
-    def finish(self) -> list[TickEvent]:
+    def ending(self) -> Work:
         """End the series; nothing waits for more."""
         self._finished = True
+        yield from ()
         return []
 
     def state(self) -> bytes:

@@ -97,7 +97,7 @@ class Forecasting(Task):
         )
         networks = [self._draw_network(head_class, lags) for _ in range(config.members)]
         self.network = networks[0] if len(networks) == 1 else ensemble_of(networks)
-        self.reader = Reader(self.network)
+        self.reader = Reader(self.network, self.views)
 
     def _draw_network(self, head_class: type[Head], lags: Lags) -> ForecastNetwork:
         head = head_class(
@@ -280,7 +280,7 @@ class Forecasting(Task):
         columns, frequency = self.config.columns, self.facts.frequency
         panel = data if isinstance(data, Panel) else read_panel_frame(data, columns, frequency=frequency)
         values, beside, moved = new_steps(panel, self.present.tail, self.facts, self.config)
-        self._present = self.present.push(self.reader, self.views, values, beside)
+        self._present = self.present.push(self.reader, values, beside)
         return moved
 
     def present_of(self, series: str | None) -> Present:
@@ -348,20 +348,13 @@ class Forecasting(Task):
         return ["", *(f"{time}  {value:.5g}  ({least:.5g} to {most:.5g})" for time, value, least, most in steps)]
 
     def stream(self, *, candidates: int = 5, series: str | None = None) -> ForecastStream:
-        """Go on with a series.
-
-        Args:
-            candidates: Unused.
-            series: Name of a known one; None begins a new one.
-
-        Returns:
-            The stream.
-
-        Raises:
-            DataError: If the series is unknown.
-        """
+        """Go on with a known series, by its name, or begin a new one."""
         del candidates
         return ForecastStream(self, series=series)
+
+    def pack(self, dtype: str = "float32") -> dict[str, str]:
+        self.reader = Reader(self.network, self.views, dtype=dtype)
+        return super().pack(dtype)
 
     def ticker(self) -> Ticker:
         """Begin to follow all known series at once."""

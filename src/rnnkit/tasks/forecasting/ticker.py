@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnkit.data.panel_files import read_panel_frame
 from rnnkit.errors import DataError
+from rnnkit.streaming import work_alone
 from rnnkit.tasks.forecasting.results import TickEvent
 from rnnkit.tasks.forecasting.stream import ForecastStream
 
@@ -59,7 +60,7 @@ class Ticker:
             if skipped:
                 events += live.push(np.full(skipped, np.nan))
             told = model.facts.beside(series, ahead=model.config.horizon)
-            events += live.push(series.values, beside=told)
+            events += work_alone(live.taking(series.values, beside=told))
         return events
 
     def push_value(self, cell: str, *, where: str) -> list[TickEvent]:

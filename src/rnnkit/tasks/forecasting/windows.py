@@ -43,6 +43,10 @@ class Ahead:
         """Return it on a device."""
         return Ahead(**{name: part.to(device) for name, part in vars(self).items()})
 
+    def joined(self) -> Tensor:
+        """Return all numbers of each origin in a row, (origins, size)."""
+        return torch.cat([part.flatten(1) if part.dim() > 1 else part[:, None] for part in vars(self).values()], dim=1)
+
 
 @dataclass(frozen=True)
 class Views:
@@ -159,6 +163,21 @@ class Views:
             weights,
         )
         return Ahead(*(torch.from_numpy(part.astype(np.float32)) for part in parts))
+
+    def apart(self, joined: Tensor) -> Ahead:
+        """Return what was joined, (origins, size), by `Ahead.joined`."""
+        horizon, lags = self.lags.horizon, self.lags.behind.shape[1]
+        sizes = [horizon * self.known_size, horizon * lags, self.recent, 2 * len(self.columns), horizon, 2, 1]
+        known, lagged, recent, beside, targets, scale, weights = joined.split(sizes, dim=1)
+        return Ahead(
+            known.reshape(len(joined), horizon, self.known_size),
+            lagged.reshape(len(joined), horizon, lags),
+            recent,
+            beside,
+            targets,
+            scale,
+            weights[:, 0],
+        )
 
     def _beside(self, histories: Histories, series: np.ndarray, places: np.ndarray, *, columns: int) -> np.ndarray:
         """Return columns beside the values at some steps, 0 where one is missing, and which are there."""

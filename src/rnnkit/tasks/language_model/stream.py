@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnnkit.data.vocabulary import DOCUMENT
 from rnnkit.kernels import State
+from rnnkit.streaming import Question, Work, work_alone
 from rnnkit.tasks.language_model.results import Candidate, TokenEvent, likeliest
 from rnnkit.tasks.language_model.scoring import chunk_length
 from rnnkit.tasks.text_stream import TextStream
@@ -40,7 +41,7 @@ class LanguageStream(TextStream):
 
     def begin(self) -> None:
         self._state: State = self.model.network.stack.initial_state(1)
-        self._read_tokens([DOCUMENT])
+        work_alone(self.reading([DOCUMENT], shown=False))
 
     def tensors(self) -> dict[str, Tensor]:
         names = self.model.network.stack.state_names
@@ -50,14 +51,19 @@ class LanguageStream(TextStream):
         self._following = tensors["following"]
         self._state = tuple(tensors[name] for name in self.model.network.stack.state_names)
 
-    def events(self, ids: list[int]) -> list[TokenEvent]:
-        step = chunk_length(self.model.network, 1)
-        return [event for start in range(0, len(ids), step) for event in self._chunk(ids[start : start + step])]
+    def reading(self, ids: list[int], *, shown: bool = True) -> Work:
+        step, events = chunk_length(self.model.network, 1), []
+        for start in range(0, len(ids), step):
+            some = ids[start : start + step]
+            inputs = torch.tensor([some], device=self.model.device)
+            following, self._state = yield Question(self.model.network.following, inputs, self._state)
+            events += self._events(some, following[0]) if shown else []
+            self._following = following[0, -1].clone()
+        return events
 
-    def _chunk(self, ids: list[int]) -> list[TokenEvent]:
-        before = self._following
-        following = self._read_tokens(ids)
-        given = torch.cat([before[None], following[:-1]])  # (tokens, vocabulary_size), what each token was given
+    def _events(self, ids: list[int], following: Tensor) -> list[TokenEvent]:
+        """Turn log-probabilities after each token, (tokens, vocabulary_size), into what there is to say of it."""
+        given = torch.cat([self._following[None], following[:-1]])  # (tokens, vocabulary_size), what each was given
         nats = (-given.gather(1, torch.tensor(ids, device=given.device)[:, None])[:, 0]).tolist()
         piece, vocabulary = self.vocabulary.piece, self.vocabulary
         return [
@@ -66,11 +72,3 @@ class LanguageStream(TextStream):
             )
             for token, surprise, row in zip(ids, nats, following, strict=True)
         ]
-
-    def _read_tokens(self, ids: list[int]) -> Tensor:
-        """Feed tokens; return the log-probabilities after each, (tokens, vocabulary_size)."""
-        with torch.inference_mode():
-            logits, self._state = self.model.network(torch.tensor([ids], device=self.model.device), self._state)
-            following = logits[0].float().log_softmax(-1)  # (tokens, vocabulary_size)
-        self._following = following[-1].clone()
-        return following

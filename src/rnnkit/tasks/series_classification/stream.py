@@ -13,7 +13,7 @@ from torch import Tensor
 from rnnkit.data.audio import Hearing, frame_length
 from rnnkit.errors import DataError, StreamError
 from rnnkit.kernels import State
-from rnnkit.streaming import Stream, pack_state, unpack_state
+from rnnkit.streaming import Question, Stream, Work, pack_state, unpack_state
 from rnnkit.tasks.classification.network import CHUNK_STEPS
 from rnnkit.tasks.series_classification.features import fill_gaps, is_samples, prepare
 from rnnkit.tasks.series_classification.results import StepEvent, step_event
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 class SeriesStream(Stream):
     """Samples that are still arriving: an event a step; one of them fires, once a series.
+
+    A chunk holds points, each a list of numbers, one a channel; NaN or None where one is missing. Or it is sound,
+    (samples,) in [-1, 1] at the model's `sample_rate`.
 
     A continuous stream has many series in it. A new one begins where the null label is decided, and after one has
     fired, once it is as long as those of its label were in training. Where there is a null label, the label that has
@@ -55,20 +58,7 @@ class SeriesStream(Stream):
         self._fired = -1  # the label that has fired
         self._last: StepEvent | None = None
 
-    def push(self, chunk: Sequence[Any] | np.ndarray) -> list[StepEvent]:
-        """Take more samples.
-
-        Args:
-            chunk: Points, each a list of numbers, one a channel; NaN or None where one is missing. Or sound, (samples,)
-                in [-1, 1] at the model's `sample_rate`.
-
-        Returns:
-            One event a step.
-
-        Raises:
-            StreamError: If the stream was finished.
-            DataError: If a point has another number of channels, or an infinite value.
-        """
+    def taking(self, chunk: Sequence[Any] | np.ndarray) -> Work:
         if self._finished:
             raise StreamError("push after finish: reset() begins a new series")
         sound = self.model.hears and is_samples(chunk)
@@ -79,15 +69,15 @@ class SeriesStream(Stream):
         stride = self.model.stride
         ready = len(self._samples) // stride * stride
         steps, self._samples = self._samples[:ready], self._samples[ready:]
-        return self._events(steps)
+        return (yield from self._events(steps))
 
-    def finish(self) -> list[StepEvent]:
+    def ending(self) -> Work:
         """End the series: the last samples make a step, and what has not been decided yet is decided now."""
         if self._finished:
             return []
         self._finished = True
         steps, self._samples = self._samples, self._samples[:0]
-        events = self._events(steps)
+        events = yield from self._events(steps)
         last = self._last
         if last is not None and self._fired < 0 and last.label != self.model.config.null_label:
             fired = StepEvent(last.step, last.label, last.probability, last.candidates, fired=True)
@@ -142,7 +132,7 @@ class SeriesStream(Stream):
             **dict(zip(names, self._state, strict=True)),
         }
 
-    def _events(self, samples: np.ndarray) -> list[StepEvent]:
+    def _events(self, samples: np.ndarray) -> Work:
         """Read whole steps; in a continuous stream one after the other, for any may end the series."""
         if not len(samples):
             return []
@@ -150,9 +140,8 @@ class SeriesStream(Stream):
         size = 1 if self.continuous else CHUNK_STEPS
         found: list[StepEvent] = []
         for first in range(0, len(steps), size):
-            with torch.inference_mode():
-                inputs = torch.from_numpy(steps[None, first : first + size]).to(self.model.device)
-                scores, self._state = self.model.network.running(inputs, self._state)
+            inputs = torch.from_numpy(steps[None, first : first + size]).to(self.model.device)
+            scores, self._state = yield Question(self.model.network.running, inputs, self._state)
             for answer in self.model.answers(scores)[0]:
                 self._step += 1
                 self._last = self._event(answer, fired=self._decides(answer))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rnnkit.data.audio import Hearing, frame_length
 from rnnkit.kernels import State
+from rnnkit.streaming import Question, Work
 from rnnkit.tasks.speech.features import TAIL_FRAMES
 
 if TYPE_CHECKING:
@@ -45,25 +46,25 @@ class Listener:
         """How much has been heard."""
         return self.samples / self.model.sample_rate
 
-    def push(self, samples: np.ndarray) -> np.ndarray:
+    def taking(self, samples: np.ndarray) -> Work:
         """Take more sound, (samples,), and return a row for decoders of each step that is whole, (steps, size)."""
         frames = self._hearing.push(samples)
         self.samples += len(samples)
         placed, self._level = self.model.place(frames, self._level)
-        return self._read(placed)
+        return (yield from self._read(placed))
 
-    def finish(self) -> np.ndarray:
+    def ending(self) -> Work:
         """End the sequence: return the rows of what the network still has to say, (steps, size)."""
-        tail = self._read(np.zeros((TAIL_FRAMES, self.model.config.bands), dtype=np.float32))
+        tail = yield from self._read(np.zeros((TAIL_FRAMES, self.model.config.bands), dtype=np.float32))
         with torch.inference_mode():
             return np.concatenate([tail, self.model.network.head.sayable(self.model.network.finish(self._state)[0])])
 
-    def _read(self, frames: np.ndarray) -> np.ndarray:
+    def _read(self, frames: np.ndarray) -> Work:
         network, parts = self.model.network, []
         for first in range(0, len(frames), CHUNK_FRAMES):
             inputs = torch.from_numpy(frames[None, first : first + CHUNK_FRAMES]).to(network.device)
-            with torch.inference_mode():
-                heard, self._state = network.advance(inputs, self._state)
+            waiting = network.front.waiting(self._state)
+            heard, self._state = yield Question(network.advance, inputs, self._state, alike=waiting)
             parts.append(network.head.sayable(heard[0]))
         return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
 

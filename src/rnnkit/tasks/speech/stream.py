@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnnkit.errors import DataError, StreamError
-from rnnkit.streaming import Stream, pack_state, unpack_state
+from rnnkit.streaming import Stream, Work, pack_state, unpack_state
 from rnnkit.tasks.speech.endpoint import Endpoints
 from rnnkit.tasks.speech.listener import Listener
 from rnnkit.tasks.speech.results import SpeechEvent
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 class SpeechStream(Stream):
     """Sound that is still arriving. What is final does not depend on how it was cut into pieces.
+
+    A chunk is (samples,) in [-1, 1] at the model's sample rate. Its events are the final texts of the segments that end
+    in it, and the partial text where it has changed.
 
     Args:
         model: The recogniser, of one direction.
@@ -53,32 +56,21 @@ class SpeechStream(Stream):
         self._first = 0  # step of the segment
         self._shown, self._finished = "", False
 
-    def push(self, chunk: Sequence[float] | np.ndarray) -> list[SpeechEvent]:
-        """Take more sound.
-
-        Args:
-            chunk: (samples,) in [-1, 1] at the model's sample rate.
-
-        Returns:
-            Final texts of the segments that end in it, and the partial text where it has changed.
-
-        Raises:
-            StreamError: If the stream was finished.
-            DataError: If a sample is not finite, or they are not one after the other.
-        """
+    def taking(self, chunk: Sequence[float] | np.ndarray) -> Work:
         if self._finished:
             raise StreamError("push after finish: reset() begins a new sequence")
         samples = np.asarray(chunk, dtype=np.float32)
         if samples.ndim != 1 or not np.isfinite(samples).all():
             what = f"sound of the shape {samples.shape}" if samples.ndim != 1 else "a sample that is not finite"
             raise DataError(f"the stream got {what}; expected (samples,) finite numbers in [-1, 1].")
-        return [*self._decode(self._listener.push(samples)), *self._partial()]
+        rows = yield from self._listener.taking(samples)
+        return [*self._decode(rows), *self._partial()]
 
-    def finish(self) -> list[SpeechEvent]:
+    def ending(self) -> Work:
         """End the sequence: what the network still has to say is said, and the last text is final."""
         if self._finished:
             return []
-        events = self._decode(self._listener.finish())
+        events = self._decode((yield from self._listener.ending()))
         self._finished = True
         return [*events, *self._final("the end")]
 

@@ -12,6 +12,7 @@ from rnnkit.data.audio import audio_facts, log_mel, read_audio, sound_blocks
 from rnnkit.data.recordings import Recording
 from rnnkit.decoding.hypotheses import Answer
 from rnnkit.errors import DataError
+from rnnkit.streaming import work_alone
 from rnnkit.tasks.speech.listener import Listener
 from rnnkit.tasks.speech.results import OtherTranscript, Transcript
 from rnnkit.tasks.speech.search import Search
@@ -98,8 +99,8 @@ def _listen(
         else (block for path in files for block in sound_blocks(path, model.sample_rate))
     )
     for block in blocks:
-        decoder.push(listener.push(_checked(block)))
-    decoder.push(listener.finish())
+        decoder.push(work_alone(listener.taking(_checked(block))))
+    decoder.push(work_alone(listener.ending()))
     return decoder.answers(candidates, ended=True)
 
 

@@ -149,7 +149,7 @@ class TaggerNetwork(nn.Module):
         vectors = self._vectors(inputs, words, context)
         outputs, _ = self.stack(self.input_dropout(vectors), lengths=lengths)
         scores = self.output(self.dropout(outputs))
-        return scores if self.direct is None else scores + self.direct(inputs, words, lengths)[0]
+        return scores if self.direct is None else scores + self.direct(inputs, words, lengths)
 
     def _vectors(self, inputs: Tensor, words: WordBatch, context: Tensor | None) -> Tensor:
         vectors = self.front(words)[inputs]
@@ -166,26 +166,36 @@ class TaggerNetwork(nn.Module):
         """Return the state before a sentence: (batch, ...) for each of `state_names`."""
         return (*self.stack.initial_state(batch), *((self.direct.initial_state(batch),) if self.direct else ()))
 
-    def running(
-        self, inputs: Tensor, words: WordBatch, state: State, context: Tensor | None = None
-    ) -> tuple[Tensor, State]:
-        """Score the next words of sentences, going on from `state`.
+    def features(self, inputs: Tensor, words: WordBatch, context: Tensor | None = None) -> Tensor:
+        """Return what `running` reads of words: their vectors, and what they say of tags directly.
 
         Args:
             inputs: (batch, time) places in `words`, all of them valid.
             words: The distinct words.
-            state: As returned by the previous call or `initial_state`.
             context: (batch, time, size) of the language model after each word, where there is one.
+
+        Returns:
+            (batch, time, features).
+        """
+        vectors = self._vectors(inputs, words, context)
+        return vectors if self.direct is None else torch.cat([vectors, self.direct.said(inputs, words, None)], dim=2)
+
+    def running(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Score the next words of sentences, going on from `state`.
+
+        Args:
+            features: (batch, time, size) of `features`.
+            state: As returned by the previous call or `initial_state`.
 
         Returns:
             (batch, time, tags), and the state after the last word.
         """
-        count = len(self.stack.state_names)
-        outputs, after = self.stack(self._vectors(inputs, words, context), state[:count])
+        count, size = len(self.stack.state_names), self.stack.input_size
+        outputs, after = self.stack(features[..., :size], state[:count])
         scores = self.output(outputs)
         if self.direct is None:
             return scores, after
-        direct, last = self.direct(inputs, words, None, state[count])
+        direct, last = self.direct.total(features[..., size:], state[count])
         return scores + direct, (*after, last)
 
 
@@ -210,24 +220,36 @@ class DirectScores(nn.Module):
         """Return what the words before a sentence say: nothing, (batch, BEFORE * size)."""
         return self.table.weight.new_zeros(batch, BEFORE * self.size)
 
-    def forward(
-        self, inputs: Tensor, words: WordBatch, lengths: Tensor | None, state: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Add up what each word and its neighbours say.
+    def forward(self, inputs: Tensor, words: WordBatch, lengths: Tensor) -> Tensor:
+        """Add up what each word of sentences and its neighbours say.
 
         Args:
             inputs: (batch, time) places in `words`.
-            words: The distinct words.
-            lengths: (batch,); None means that all words are valid.
-            state: (batch, BEFORE * size) of the words before; None is the beginning.
+            words: The distinct words of the sentences.
+            lengths: (batch,).
+
+        Returns:
+            (batch, time, tags).
+        """
+        return self.total(self.said(inputs, words, lengths), self.initial_state(len(inputs)))[0]
+
+    def said(self, inputs: Tensor, words: WordBatch, lengths: Tensor | None) -> Tensor:
+        """Return what each word says of its tag and its neighbours', (batch, time, size), zero past each length."""
+        return zero_padding(self.dropout(self.table(words.features))[inputs], lengths)
+
+    def total(self, said: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Add up for each word what it and its neighbours say.
+
+        Args:
+            said: (batch, time, size).
+            state: (batch, BEFORE * size) of the words before.
 
         Returns:
             (batch, time, tags), and the state after the last word.
         """
-        batch, time = inputs.shape
-        said = zero_padding(self.dropout(self.table(words.features))[inputs], lengths)  # (batch, time, size)
-        before = (self.initial_state(batch) if state is None else state).view(batch, BEFORE, self.size)
-        joined = torch.cat([before.to(said.dtype), said, said.new_zeros(batch, self.after, self.size)], dim=1)
+        batch, time, _ = said.shape
+        before = state.view(batch, BEFORE, self.size).to(said.dtype)
+        joined = torch.cat([before, said, said.new_zeros(batch, self.after, self.size)], dim=1)
         parts = joined.view(batch, -1, BEFORE + 1 + self.after, self.num_tags)
         # what the word at a distance says of this one stands in its part for that distance
         total = sum(parts[:, place : place + time, place] for place in range(parts.shape[2]))

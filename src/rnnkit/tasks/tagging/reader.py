@@ -83,7 +83,7 @@ class LanguageReader(nn.Module):
         Returns:
             (words, output_size) float32 of each.
         """
-        encoded = [self._encode(words, first=True) for words in sentences]
+        encoded = [self.encode(words, first=True) for words in sentences]
         lengths = np.array([len(tokens) for tokens, _ in encoded], dtype=np.int64)
         found: list[np.ndarray] = [np.empty(0)] * len(sentences)
         with torch.inference_mode():
@@ -97,23 +97,20 @@ class LanguageReader(nn.Module):
                     found[place] = row[encoded[place][1]].float().cpu().numpy()
         return found
 
-    def running(self, words: Sequence[str], state: State, *, first: bool) -> tuple[Tensor, State]:
-        """Read the next words of a sentence.
+    def running(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Read on: (batch, time) tokens -> (batch, time, output_size), and the state after the last."""
+        return self.stack(self.embedding(tokens), state)
+
+    def encode(self, words: Sequence[str], *, first: bool) -> tuple[Tensor, Tensor]:
+        """Turn words into tokens, a space before each but the first of a sentence.
 
         Args:
             words: At least one.
-            state: As returned by the previous call or `initial_state(1)`.
-            first: Whether the sentence begins with them.
+            first: Whether a sentence begins with them.
 
         Returns:
-            (1, words, output_size), and the state after the last word.
+            (time,) tokens, and (words,) where each word ends.
         """
-        tokens, ends = self._encode(words, first=first)
-        outputs, after = self.stack(self.embedding(tokens[None].to(self.embedding.weight.device)), state)
-        return outputs[:, ends], after
-
-    def _encode(self, words: Sequence[str], *, first: bool) -> tuple[Tensor, Tensor]:
-        """Return the tokens of words, a space before each but the first, and where each word ends."""
         parts = [
             self.vocabulary.encode(word if first and not place else f" {word}") for place, word in enumerate(words)
         ]

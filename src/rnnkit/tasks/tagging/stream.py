@@ -14,7 +14,7 @@ from rnnkit.data.schemes import OUTSIDE, split_tag
 from rnnkit.decoding.fixed_lag import Decided, FixedLag
 from rnnkit.errors import StreamError
 from rnnkit.kernels import State
-from rnnkit.streaming import Stream, pack_state, unpack_state
+from rnnkit.streaming import Question, Stream, Work, pack_state, unpack_state
 from rnnkit.tasks.tagging.answering import batch_of
 from rnnkit.tasks.tagging.results import TagEvent
 
@@ -27,6 +27,8 @@ WAITING = "waiting"
 
 class TagStream(Stream):
     """A text that is still being written: a line is a sentence, a word is read once a space follows it.
+
+    A chunk is any piece of text. An event tells of a word whose tag is final now.
 
     Args:
         model: The tagger, of one direction.
@@ -54,51 +56,43 @@ class TagStream(Stream):
         self._before: int | None = None  # the tag that became final last
         self._entity = 0  # where the entity that is open began
 
-    def push(self, chunk: str) -> list[TagEvent]:
-        """Take more text.
-
-        Args:
-            chunk: Any piece of text.
-
-        Returns:
-            One event for each word whose tag is now final.
-
-        Raises:
-            StreamError: If the stream was finished.
-        """
+    def taking(self, chunk: str) -> Work:
         if self._finished:
             raise StreamError("push after finish: reset() begins a new text")
         self._pending += chunk
         whole = LAST_SPACE.match(self._pending)
-        return self._read(whole.end()) if whole else []
+        return (yield from self._read(whole.end())) if whole else []
 
-    def finish(self) -> list[TagEvent]:
-        """End the text and return the events that waited."""
+    def ending(self) -> Work:
         self._finished = True
-        return self._read(len(self._pending)) + self._end_sentence()
+        events = yield from self._read(len(self._pending))
+        return events + self._end_sentence()
 
-    def _read(self, count: int) -> list[TagEvent]:
+    def _read(self, count: int) -> Work:
         """Read the first characters of what is pending."""
         ready, self._pending = self._pending[:count], self._pending[count:]
         events: list[TagEvent] = []
         for line in ready.splitlines(keepends=True) if "\n" not in ready else re.findall(r"[^\n]*\n|[^\n]+", ready):
-            events += self._read_words(line)
+            events += yield from self._read_words(line)
             self._place += len(line)
             if line.endswith("\n"):
                 events += self._end_sentence()
         return events
 
-    def _read_words(self, line: str) -> list[TagEvent]:
+    def _read_words(self, line: str) -> Work:
         places = self.model.rules.split(line)
         if not places:
             return []
         words = [line[start:end] for start, end in places]
         inputs, batch, _ = batch_of([words], self.model)
-        reader, context = self.model.network.reader, None
+        network, context = self.model.network, None
+        if network.reader is not None:
+            tokens, ends = network.reader.encode(words, first=self._first)
+            said, self._reading = yield Question(network.reader.running, tokens[None].to(network.device), self._reading)
+            context = said[:, ends]
         with torch.inference_mode():
-            if reader is not None:
-                context, self._reading = reader.running(words, self._reading, first=self._first)
-            scores, self._state = self.model.network.running(inputs, batch, self._state, context)
+            features = network.features(inputs, batch, context)
+        scores, self._state = yield Question(network.running, features, self._state)
         self._first = False
         rows = (scores[0].float() / self.model.temperature).cpu().numpy()
         events = []

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rnnkit.data.vocabulary import DOCUMENT
 from rnnkit.kernels import State
+from rnnkit.streaming import Question, Work, work_alone
 from rnnkit.tasks.classification.network import CHUNK_STEPS
 from rnnkit.tasks.text_classification.data import normalise
 from rnnkit.tasks.text_classification.results import ScoreEvent, score_events
@@ -37,7 +38,7 @@ class ScoreStream(TextStream):
 
     def begin(self) -> None:
         self._state: State = self.model.network.initial_state(1)
-        self._scores([DOCUMENT])
+        work_alone(self.reading([DOCUMENT], shown=False))
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(zip(self.model.network.state_names, self._state, strict=True))
@@ -45,18 +46,13 @@ class ScoreStream(TextStream):
     def take(self, tensors: Mapping[str, Tensor]) -> None:
         self._state = tuple(tensors[name] for name in self.model.network.state_names)
 
-    def events(self, ids: list[int]) -> list[ScoreEvent]:
+    def reading(self, ids: list[int], *, shown: bool = True) -> Work:
         found: list[ScoreEvent] = []
         for first in range(0, len(ids), CHUNK_STEPS):
             some = ids[first : first + CHUNK_STEPS]
-            probabilities = self.model.answers(self._scores(some))
-            pieces = [self.vocabulary.piece(token) for token in some]
-            found += score_events(pieces, probabilities, self.model.labels.names, count=self.candidates)
+            inputs = torch.tensor([some], device=self.model.device)
+            scores, self._state = yield Question(self.model.network.running, inputs, self._state)
+            if shown:
+                pieces, probabilities = [self.vocabulary.piece(token) for token in some], self.model.answers(scores[0])
+                found += score_events(pieces, probabilities, self.model.labels.names, count=self.candidates)
         return found
-
-    def _scores(self, ids: list[int]) -> Tensor:
-        """Feed tokens; return the scores after each, (tokens, labels)."""
-        with torch.inference_mode():
-            inputs = torch.tensor([ids], device=self.model.device)
-            scores, self._state = self.model.network.running(inputs, self._state)
-        return scores[0]

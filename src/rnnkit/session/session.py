@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnkit.errors import ConfigError, ShapeError
+from rnnkit.kernels import State
 from rnnkit.kernels.core import FORMULAS, MISSING, core
 from rnnkit.layers import GatedLayer, Layer, Stack
 
@@ -52,7 +53,7 @@ class Session:
             raise ConfigError("Session got a stack that reads backwards; it needs what has not come yet")
         layers = _layers_of(stack)
         self.dtype, self.rows, self.input_size = dtype, rows, layers[0].input_size
-        self.reason = _reason(layers)
+        self.reason = why_not(stack)
         if self.reason is not None and dtype != "float32":
             raise ConfigError(f"Session got dtype={dtype!r}, but this stack runs in torch: {self.reason}")
         self._engine: _Engine
@@ -105,6 +106,34 @@ class Session:
         self._engine.run(values, outputs)
         return outputs
 
+    def read(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Read steps of sequences that have their own states; what the session's rows remembered is lost.
+
+        Args:
+            inputs: (sequences, time, input_size), of at most as many sequences as the session has rows.
+            state: (sequences, size) for each of the stack's `state_names`.
+
+        Returns:
+            (sequences, time, output_size), and the state after the last step.
+
+        Raises:
+            ShapeError: If a shape is another.
+        """
+        count, steps = inputs.shape[0], inputs.shape[1]
+        if count > self.rows:
+            raise ShapeError(f"Session got {count} sequences; expected at most {self.rows}")
+        values = self._checked(inputs, (count, steps, self.input_size))
+        outputs = np.empty((count, steps, self.output_size), np.float32)
+        own = [part[:count] for part in self._state]
+        for to, part in zip(own, state, strict=True):
+            to[:] = part.numpy()
+        self._engine.use(count)
+        try:
+            self._engine.run(values, outputs)
+        finally:
+            self._engine.use(self.rows)
+        return torch.from_numpy(outputs), tuple(torch.from_numpy(part.copy()) for part in own)
+
     def state(self) -> tuple[np.ndarray, ...]:
         """Return a copy of the state: (rows, size) for each of the stack's `state_names`."""
         return tuple(part.copy() for part in self._state)
@@ -142,6 +171,8 @@ class Session:
 
 
 class _Engine(Protocol):
+    def use(self, rows: int) -> None: ...
+
     def step(self, inputs: Any) -> None: ...
 
     def run(self, inputs: np.ndarray, outputs: np.ndarray) -> None: ...
@@ -160,6 +191,10 @@ class _TorchEngine:
         size = stack.output_size if head is None else head.out_features
         self.results = np.empty((rows, size), np.float32)
         self.place: dict[str, Any] = {"device": like.device, "dtype": like.dtype}
+        self.used = rows
+
+    def use(self, rows: int) -> None:
+        self.used = rows
 
     def outputs(self) -> np.ndarray:
         return self.results
@@ -175,7 +210,7 @@ class _TorchEngine:
         try:
             with torch.inference_mode():
                 state = tuple(
-                    torch.as_tensor(part).to(device=old.device, dtype=old.dtype)
+                    torch.as_tensor(part[: self.used]).to(device=old.device, dtype=old.dtype)
                     for part, old in zip(self.parts, self.initial, strict=True)
                 )
                 values, state = self.stack(torch.as_tensor(inputs).to(**self.place), state)
@@ -184,14 +219,14 @@ class _TorchEngine:
             self.stack.train(training)
         outputs[:] = values.float().cpu().numpy()
         for own, part in zip(self.parts, state, strict=True):
-            own[:] = part.float().cpu().numpy()
+            own[: self.used] = part.float().cpu().numpy()
 
 
 class _PackedEngine:
     """C++'s session, which reads and writes contiguous arrays."""
 
     def __init__(self, native: Any) -> None:
-        self.native, self.step, self.outputs = native, native.step, native.outputs
+        self.native, self.step, self.outputs, self.use = native, native.step, native.outputs, native.use
 
     def run(self, inputs: np.ndarray, outputs: np.ndarray) -> None:
         self.native.run(inputs.ctypes.data, outputs.ctypes.data, inputs.shape[1])
@@ -247,10 +282,11 @@ def _layers_of(stack: Stack | Layer) -> list[Any]:
     return [stack] if isinstance(stack, Layer) else [row[0] for row in stack.layers]  # type: ignore[index]
 
 
-def _reason(layers: list[Any]) -> str | None:
+def why_not(stack: Stack | Layer) -> str | None:
+    """Say why the C++ kernels cannot run a stack of one direction, if they cannot."""
     if core is None:
         return MISSING
-    for layer in layers:
+    for layer in _layers_of(stack):
         name, like = type(layer).__name__, next(layer.parameters())
         if not isinstance(layer, GatedLayer) or layer.formula not in FORMULAS or layer.heads != 1:
             return f"the C++ kernels do not know {name}"
