@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from rnnkit.layers import ResetBeforeGRU as ResetBeforeGRU
     from rnnkit.layers import Stack as Stack
     from rnnkit.layers import Transformer as Transformer
+    from rnnkit.serving.client import AsyncClient as AsyncClient
+    from rnnkit.serving.client import Client as Client
     from rnnkit.session import Session as Session
     from rnnkit.streaming import StreamPool as StreamPool
     from rnnkit.tasks import TASKS as TASKS
@@ -89,6 +91,7 @@ _HOMES = {
         "Stack",
         "Transformer",
     ),
+    "rnnkit.serving.client": ("AsyncClient", "Client"),
     "rnnkit.session": ("Session",),
     "rnnkit.streaming": ("StreamPool",),
     "rnnkit.tasks": ("TASKS",),

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from rnnkit.errors import RnnkitError, StreamError
+from rnnkit.errors import StreamError
 from rnnkit.kernels import State
 
 VERSION = "1"
@@ -134,7 +134,7 @@ class StreamPool:
             chunks: Of each stream.
 
         Returns:
-            Of each its events, or the RnnkitError by which it refused its chunk.
+            Of each its events, or the error by which it refused its chunk: that is no fault of the others.
         """
         return self._all({stream: stream.taking(chunk) for stream, chunk in chunks.items()})
 
@@ -167,7 +167,7 @@ class StreamPool:
         """Read some steps of every stream that has work to do.
 
         Returns:
-            Of each whose work is done now the events, or the RnnkitError that it raised.
+            Of each whose work is done now the events, or the error that it raised.
         """
         rows, self._rows = self._rows, []
         groups: dict[Hashable, list[_Row]] = {}
@@ -178,6 +178,8 @@ class StreamPool:
                 for first in range(0, len(group), self.most_rows):
                     self._read(group[first : first + self.most_rows])
         for row in rows:
+            if row.key in self._done:
+                continue
             if row.left:
                 self._rows.append(row)
             else:
@@ -192,10 +194,16 @@ class StreamPool:
             self._rows.append(row)
         except StopIteration as done:
             self._done[row.key] = done.value
-        except RnnkitError as error:
+        except Exception as error:  # noqa: BLE001 - one stream's fault must not end the others
             self._done[row.key] = error
 
     def _read(self, rows: list[_Row]) -> None:
+        try:
+            self._read_batch(rows)
+        except Exception as error:  # noqa: BLE001 - told to those who asked; the other batches go on
+            self._done |= {row.key: error for row in rows}
+
+    def _read_batch(self, rows: list[_Row]) -> None:
         """Read as many steps of each row as a round allows: first of all rows, then of those that have more."""
         rows = sorted(rows, key=lambda row: row.left, reverse=True)
         counts, begun = [min(row.left, self.most_steps) for row in rows], 0

@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from rnnkit import __version__
-from rnnkit.errors import RnnkitError
+from rnnkit.errors import ConfigError, RnnkitError
 
 VERBS = {
     "demo": ("rnnkit.cli.training:demo", "Train on a bundled sample, evaluate, and use the model."),
@@ -24,9 +24,13 @@ VERBS = {
     "predict": ("rnnkit.cli.answering:predict", "Answer a text or a file."),
     "generate": ("rnnkit.cli.using:generate", "Write on from a prompt."),
     "stream": ("rnnkit.cli.streaming:stream", "Follow standard input live, one event a token."),
+    "serve": ("rnnkit.cli.serving:serve", "Answer over HTTP and WebSocket, with a page to try models."),
     "benchmark": ("rnnkit.cli.benchmarking:app", "Measure the speed on this machine, rivals beside it."),
     "config": ("rnnkit.cli.training:config", "Print every option of a task with its default and meaning, as TOML."),
 }
+
+# Packages that whole verbs need, by the extra that brings them.
+EXTRA_OF = dict.fromkeys(("fastapi", "uvicorn", "uvloop", "httptools", "orjson", "prometheus_client"), "serve")
 
 
 def make_app() -> App:
@@ -64,7 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:  # noqa: BLE001 - a fault of ours: say so, and how to report it
+    except Exception as error:  # noqa: BLE001 - a fault of ours: say so, and how to report it
+        cause = error.__cause__  # cyclopts wraps what fails while a verb is imported
+        if isinstance(cause, ModuleNotFoundError) and cause.name in EXTRA_OF:
+            missing = f"{words[0]} needs {cause.name}, which is not installed"
+            return _refuse(ConfigError(f"{missing}; pip install 'rnnkit[{EXTRA_OF[cause.name]}]'"), debugging)
         traceback.print_exc()
         print("rnnkit: this is a fault of rnnkit; please report it with the lines above", file=sys.stderr)
         return 1

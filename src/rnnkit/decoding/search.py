@@ -198,15 +198,43 @@ def sample(
     while True:
         with torch.no_grad():
             logits, state = step(ids, state)
-            _check_logits(logits, drawn)
-            allowed = filter_logits(_without(logits, banned), seen, sampling)
-            ids = _draw(allowed, generators)
-            log_probabilities = logits.log_softmax(dim=-1).gather(-1, ids.unsqueeze(-1)).squeeze(-1)  # (batch,)
+            ids, log_probabilities = draw(logits, seen, sampling, generators, banned=banned, drawn=drawn)
         yield ids, log_probabilities
         drawn += 1
         if remembers:
             for row, token in zip(seen, ids.tolist(), strict=True):
                 row.append(token)
+
+
+def draw(
+    logits: torch.Tensor,
+    seen: Sequence[Sequence[int]],
+    sampling: Sampling,
+    generators: Sequence[torch.Generator],
+    *,
+    banned: Collection[int] = (),
+    drawn: int = 0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw one token of every row.
+
+    Args:
+        logits: (batch, vocabulary_size).
+        seen: The tokens before it, a list per row, for the repetition filters.
+        sampling: How to choose.
+        generators: One per row.
+        banned: Ids never to draw.
+        drawn: How many were drawn before, for a message.
+
+    Returns:
+        The ids (batch,), and the natural logarithm of the model's own probability of each, before any filter.
+
+    Raises:
+        ConfigError: If every token is banned.
+        RunError: If a logit is NaN or infinite, or a row has no token left.
+    """
+    _check_logits(logits, drawn)
+    ids = _draw(filter_logits(_without(logits, banned), seen, sampling), generators)
+    return ids, logits.log_softmax(dim=-1).gather(-1, ids.unsqueeze(-1)).squeeze(-1)
 
 
 def _check_logits(logits: torch.Tensor, drawn: int) -> None:

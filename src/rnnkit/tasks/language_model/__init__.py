@@ -2,9 +2,10 @@
 
 from rnnkit.tasks.language_model.config import LanguageModelConfig
 from rnnkit.tasks.language_model.overlap import Overlap, training_overlap, training_tokens
-from rnnkit.tasks.language_model.results import Candidate, TextScore, TokenEvent, TokenScore
+from rnnkit.tasks.language_model.results import Candidate, TextScore, TokenEvent, TokenScore, WrittenToken
 from rnnkit.tasks.language_model.stream import LanguageStream
 from rnnkit.tasks.language_model.task import LanguageModel
+from rnnkit.tasks.language_model.writing import Writing
 
 __all__ = [
     "Candidate",
@@ -15,6 +16,8 @@ __all__ = [
     "TextScore",
     "TokenEvent",
     "TokenScore",
+    "Writing",
+    "WrittenToken",
     "training_overlap",
     "training_tokens",
 ]

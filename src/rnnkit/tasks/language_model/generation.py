@@ -57,10 +57,10 @@ def continuations(
         first=torch.full((samples,), history[-1], device=model.device),
         sampling=sampling,
         generators=row_generators(seed, samples),
-        banned=(UNKNOWN,) if model.separates_documents else (UNKNOWN, DOCUMENT),
+        banned=never_written(model),
         history=[history[1:-1]] * samples,
     )
-    writers = [_Writer(model, stop) for _ in range(samples)]
+    writers = [Writer(model, stop) for _ in range(samples)]
     for _ in range(max_tokens):
         ids, _ = next(draws)
         for row, (writer, token) in enumerate(zip(writers, ids.tolist(), strict=True)):
@@ -72,8 +72,18 @@ def continuations(
     yield from ((row, rest) for row, writer in enumerate(writers) if (rest := writer.finish()))
 
 
-class _Writer:
-    """Turns one sample's tokens into text, up to its end."""
+def never_written(model: LanguageModel) -> tuple[int, ...]:
+    """Return the tokens that no text may hold."""
+    return (UNKNOWN,) if model.separates_documents else (UNKNOWN, DOCUMENT)
+
+
+class Writer:
+    """Turns one sample's tokens into text, up to its end.
+
+    Args:
+        model: Its vocabulary.
+        stop: Strings that end the text.
+    """
 
     def __init__(self, model: LanguageModel, stop: Sequence[str]) -> None:
         self.decoder = model.vocabulary.decoder()
@@ -81,6 +91,7 @@ class _Writer:
         self.done = False
 
     def push(self, token: int) -> str:
+        """Take a token, and return the text that is certain now."""
         if self.done:
             return ""
         if token == DOCUMENT:
@@ -89,6 +100,7 @@ class _Writer:
         return text
 
     def finish(self) -> str:
+        """End the text, and return what waited."""
         if self.done:
             return ""
         text, _ = self.stops.push(self.decoder.finish())

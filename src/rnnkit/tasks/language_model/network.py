@@ -77,17 +77,9 @@ class LanguageNetwork(nn.Module):
         return self.logits(self.output_dropout(outputs)), after
 
     def following(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Say what follows each of `tokens`.
-
-        Args:
-            tokens: (batch, time) ids.
-            state: As returned by the previous call.
-
-        Returns:
-            Log-probabilities (batch, time, vocabulary_size), float32, and the state after the last token.
-        """
+        """Predict the token after each of `tokens` in float32, as `forward` does."""
         logits, after = self(tokens, state)
-        return logits.float().log_softmax(-1), after
+        return logits.float(), after
 
     def read(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run the stack over tokens.

@@ -60,6 +60,19 @@ class TokenEvent:
     """The likeliest tokens after it."""
 
 
+@dataclass(frozen=True)
+class WrittenToken:
+    """One token that the model wrote."""
+
+    text: str
+    """What of the text is certain now; empty where the token may begin something that ends it."""
+    token: str
+    probability: float
+    """The model's own, before any filter."""
+    likely: tuple[Candidate, ...]
+    """The likeliest tokens in its place."""
+
+
 def likeliest(log_probabilities: Tensor, vocabulary: Vocabulary, *, count: int) -> tuple[Candidate, ...]:
     """List the likeliest tokens.
 

@@ -52,13 +52,15 @@ class LanguageStream(TextStream):
         self._state = tuple(tensors[name] for name in self.model.network.stack.state_names)
 
     def reading(self, ids: list[int], *, shown: bool = True) -> Work:
+        """Read tokens: one event each, unless they are not to be shown."""
         step, events = chunk_length(self.model.network, 1), []
         for start in range(0, len(ids), step):
             some = ids[start : start + step]
             inputs = torch.tensor([some], device=self.model.device)
-            following, self._state = yield Question(self.model.network.following, inputs, self._state)
-            events += self._events(some, following[0]) if shown else []
-            self._following = following[0, -1].clone()
+            logits, self._state = yield Question(self.model.network.following, inputs, self._state)
+            following = logits[0].log_softmax(-1)  # (tokens, vocabulary_size)
+            events += self._events(some, following) if shown else []
+            self._following = following[-1].clone()
         return events
 
     def _events(self, ids: list[int], following: Tensor) -> list[TokenEvent]:

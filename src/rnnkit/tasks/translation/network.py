@@ -61,7 +61,7 @@ class TranslationNetwork(nn.Module):
         self.source_embedding = None if config.joint else _embedding(source_size, config)
         self.input_dropout = LockedDropout(config.input_dropout)
         ways = 2 if config.bidirectional else 1
-        halved = replace(config, hidden_size=max(1, config.hidden_size // ways))
+        halved = replace(config, hidden_size=config.hidden_size // ways, bidirectional=False)
         self.encoder = halved.make_stack(size, bidirectional=config.bidirectional)
         self.first = replace(config, num_layers=1).make_stack(size + (size if self.feeds else 0))
         self.attention = _attention(config, self.first.output_size, self.encoder.output_size)

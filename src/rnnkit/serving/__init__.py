@@ -1,0 +1,1 @@
+"""Models on the network: requests, live streams, a page to try them."""
