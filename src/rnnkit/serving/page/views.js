@@ -18,7 +18,7 @@ export function bars(pairs, onclick) {
     const head = element(onclick ? "button" : "span", { class: "name", ...(onclick ? { type: "button" } : {}) }, name);
     if (onclick) head.addEventListener("click", () => onclick(name));
     const fill = element("div", { class: share === most ? "fill first" : "fill" });
-    fill.style.width = percent(share);
+    fill.style.width = `${100 * share}%`;
     return [head, element("div", { class: "track" }, fill), element("span", { class: "share" }, percent(share))];
   });
   return element("div", { class: "bars" }, ...cells);

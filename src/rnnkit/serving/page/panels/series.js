@@ -45,7 +45,7 @@ function canvas(model, live, clear) {
       pen.stroke();
     }
     before = [x, y];
-    live.push([[x, y, event.timeStamp - began].slice(0, model.channels)]);
+    return [x, y, event.timeStamp - began].slice(0, model.channels);
   };
   board.addEventListener("pointerdown", (event) => {
     board.setPointerCapture(event.pointerId);
@@ -56,11 +56,12 @@ function canvas(model, live, clear) {
     pen.lineCap = "round";
     began = event.timeStamp;
     before = null;
-    add(event);
+    live.push([add(event)]);
   });
   board.addEventListener("pointermove", (event) => {
     if (began === null) return;
-    for (const one of event.getCoalescedEvents?.() ?? [event]) add(one);
+    const moves = event.getCoalescedEvents?.() ?? [];
+    live.push((moves.length ? moves : [event]).map(add));
   });
   const end = () => {
     if (began !== null) live.finish();

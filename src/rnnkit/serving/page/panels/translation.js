@@ -7,7 +7,7 @@ export function translation(body, model, server) {
   const field = element("textarea", { id: "text" });
   const said = element("div", { class: "out", "aria-live": "polite" });
   const others = element("ol");
-  const map = element("div");
+  const map = element("div", { class: "map", tabindex: "0", "aria-label": "Attention" });
   let timer, asked = 0;
 
   async function ask() {
