@@ -3,7 +3,7 @@
 Each row is a trial of `rnnkit compare`, in a process of its own, with the options below and the defaults else; nothing
 is chosen for one layer alone, but for the number of units that makes the parameters alike. Tiny Shakespeare is scored
 on nanoGPT's validation split, M4 on the last steps of the training series, the others on their test splits. Needs
-RNNKIT_DATA. Run alone on the machine: python benchmarks/comparing.py [--commit]; python benchmarks/comparing.py --table
+RNNKIT_DATA. Rows want a core of their own: taskset -c 0 python benchmarks/comparing.py [--commit]; --table
 prints what came of it.
 """
 
