@@ -21,6 +21,7 @@ from rnnkit.tasks import find_task
 
 ONE_MINUTE = {"minutes": 1}
 SEEDS = (1, 2, 3)
+SCHEDULES = ("one-cycle", "cosine", "step", "constant")
 SHAKESPEARE = ("language-model", "lm/tinyshakespeare/train.txt")
 REVIEWS = ("text-classification", "sentiment/sst2/train.tsv", "sentiment/sst2/valid.tsv")
 TAGS = ("tagging", "ner/wikigold/train.conll", "ner/wikigold/valid.conll")
@@ -34,7 +35,7 @@ TOPICS: dict[str, tuple[tuple[str, ...], dict[str, Any], list[dict[str, Any]]]] 
     "schedule": (
         SHAKESPEARE,
         {"steps": 600},
-        [{"schedule": one} for one in ("one-cycle", "cosine", "step", "constant")],
+        [{"schedule": one} for one in SCHEDULES],
     ),
     "batch size": (SHAKESPEARE, ONE_MINUTE, [{"batch_size": size} for size in (8, 32, 128, 512)]),
     "dropout": (REVIEWS, {"steps": 1500}, [{"dropout": share} for share in (0.0, 0.3, 0.6)]),
