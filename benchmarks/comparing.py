@@ -102,7 +102,7 @@ def run(row: dict[str, Any]) -> dict[str, Any]:
     valid, test = (None if name is None else (file(name),) for name in (one.valid, one.test))
     with tempfile.TemporaryDirectory() as place:
         trial = run_trial(Work(one.task, (file(one.train),), valid, test, Path(place) / "run", options, quiet=True))
-    if trial.error is not None:
+    if trial.error is not None and "diverged" not in trial.error:
         raise RunError(trial.error)
     return {"objective": find_task(one.task).objective, **dataclasses.asdict(trial)}
 
@@ -118,16 +118,20 @@ def table() -> None:
         by_layer: dict[str, list[dict[str, Any]]] = {}
         for row in some:
             by_layer.setdefault(row["layer"], []).append(row)
-        values = {layer: [row["metrics"][metric] for row in trials] for layer, trials in by_layer.items()}
+        whole = {layer: [row for row in trials if row["error"] is None] for layer, trials in by_layer.items()}
+        values = {layer: [row["metrics"][metric] for row in trials] for layer, trials in whole.items() if trials}
         print(f"\n{name}\n\n| layer | {metric} | parameters | units | targets a second | µs a step |")
         print("|---|---|---|---|---|---|")
         for layer in sorted(values, key=lambda one: interval(values[one]).mean):
-            first = by_layer[layer][0]
+            first = whole[layer][0]
             step = first["step_microseconds"]
             print(
                 f"| {layer} | {interval(values[layer])} | {first['parameters']:,} | {first['hidden_size']:,} "
                 f"| {first['speed']:,.0f} | {'cannot stream' if step is None else f'{step:,.0f}'} |"
             )
+        for layer, trials in by_layer.items():
+            if failed := len(trials) - len(whole[layer]):
+                print(f"\n{layer}: {failed} of {len(trials)} trainings diverged.")
         print(f"\n{judge(values, metric=metric)}")
 
 

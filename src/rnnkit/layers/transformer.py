@@ -65,6 +65,8 @@ class Transformer(Layer):
 
     def scan(self, inputs: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
         """Run window after window, so that memory grows with the steps and not with their square."""
+        if torch.compiler.is_compiling():  # a graph of any number of steps has no loop over windows
+            return self._block(inputs, state, lengths)
         outputs = []
         for number, part in enumerate(inputs.split(self.window, dim=1)):
             left = None if lengths is None else (lengths - number * self.window).clamp(0, part.shape[1])

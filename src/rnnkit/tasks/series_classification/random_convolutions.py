@@ -189,6 +189,8 @@ class RandomConvolutions(DirectScores):
         return sums / lengths.clamp_min(1)[:, None]
 
     def _chunks(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        if torch.compiler.is_compiling():  # a graph of any number of steps has no loop over chunks
+            return (inputs,)
         return inputs.split(max(1, CHUNK // max(len(inputs), 1)), dim=1) if inputs.shape[1] else ()
 
     def _convolve(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
