@@ -54,7 +54,7 @@ class CausalConvolution(Layer):
         batch, time = inputs.shape[:2]
         if not time:
             return inputs.new_zeros(batch, 0, self.hidden_size), state
-        before = state[0].view(batch, self.kernel_size - 1, self.input_size)
+        before = torch.unflatten(state[0], 1, (self.kernel_size - 1, self.input_size))
         joined, window = slide_window(before, inputs, lengths)
         sums = conv1d(joined.transpose(1, 2), self.weight, self.bias_of_filters)  # (batch, hidden_size, time)
         return gelu(sums).transpose(1, 2), (window.flatten(1),)

@@ -98,6 +98,22 @@ class Subsampling(nn.Module):
         """Return how many inputs of each convolution wait; sequences alike in this can advance together."""
         return tuple(int(waiting[0]) for waiting in state[1 : 2 * len(self.stages) : 2])
 
+    def whole_steps(self, inputs: Tensor, windows: State) -> tuple[Tensor, State]:
+        """Convolve inputs that make whole steps, of sequences of which no input waits: a graph for any number of them.
+
+        Args:
+            inputs: (batch, factor * steps, input_size).
+            windows: The state without what waits.
+
+        Returns:
+            (batch, steps, output_size), and the windows after them.
+        """
+        values, after = inputs, []
+        for stage, window in zip(self._stages(), windows, strict=True):
+            values, kept = stage.whole(values, window)
+            after.append(kept)
+        return values, tuple(after)
+
     def finish(self, state: State) -> Tensor:
         """End the sequences: return the step of the inputs that wait, (batch, 0 or 1, output_size)."""
         values = state[0].new_zeros(len(state[0]), 0, self._stages()[0].input_size)
@@ -144,6 +160,13 @@ class _Stage(nn.Module):
             return joined.new_zeros(len(joined), 0, len(self.weight))
         sums = conv1d(joined.transpose(1, 2), self.weight, self.bias, stride=self.stride)
         return gelu(sums).transpose(1, 2)
+
+    def whole(self, inputs: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+        most = self.kernel_size - 1
+        kept = torch.unflatten(window, 1, (most, self.input_size))[:, most - self.reach :]
+        joined = torch.cat([kept, inputs], dim=1)  # (batch, reach + stride * steps, input_size)
+        window = nn.functional.pad(joined[:, inputs.shape[1] :], (0, 0, most - self.reach, 0))
+        return self.convolve(joined), window.flatten(1)
 
     def advance(self, inputs: Tensor, window: Tensor, waiting: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         most = self.kernel_size - 1

@@ -170,8 +170,8 @@ class Views:
         sizes = [horizon * self.known_size, horizon * lags, self.recent, 2 * len(self.columns), horizon, 2, 1]
         known, lagged, recent, beside, targets, scale, weights = joined.split(sizes, dim=1)
         return Ahead(
-            known.reshape(len(joined), horizon, self.known_size),
-            lagged.reshape(len(joined), horizon, lags),
+            torch.unflatten(known, 1, (horizon, self.known_size)),
+            torch.unflatten(lagged, 1, (horizon, lags)),
             recent,
             beside,
             targets,

@@ -49,7 +49,7 @@ class SeriesFront(nn.Module):
         Returns:
             (batch, time, output_size), and the state after the last step (of no use where lengths differ).
         """
-        state = self.initial_state(len(inputs)) if state is None else state
+        state = self.initial_state(inputs.shape[0]) if state is None else state
         first = len(self.views.state_names)
         features, after = self.views(inputs, state[:first], lengths)
         if self.convolution is None:

@@ -149,8 +149,8 @@ class RandomConvolutions(DirectScores):
         Returns:
             (batch, labels).
         """
-        if not self.gain:
-            return self.gain.new_zeros(len(inputs), len(self.bias) // 2)
+        if not torch.compiler.is_compiling() and not self.gain:
+            return self.gain.new_zeros(inputs.shape[0], len(self.bias) // 2)
         return self._said(self._features(inputs, lengths), lengths[:, None])
 
     def running(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
@@ -164,14 +164,15 @@ class RandomConvolutions(DirectScores):
             (batch, time, labels), and the state after the last step.
         """
         *reading, sums, steps = state
-        scores = [self.gain.new_zeros(len(inputs), 0, len(self.bias) // 2)]
+        scores: list[Tensor] = []
         for chunk in self._chunks(inputs):
             outputs, reading = self._convolve(chunk, tuple(reading))
             totals = sums[:, None] + self._high(outputs).cumsum(1)  # (batch, chunk, features)
             counts = steps[:, None] + torch.arange(1, chunk.shape[1] + 1, device=steps.device)[:, None]
             scores.append(self._said(totals / counts, counts))
             sums, steps = totals[:, -1], counts[:, -1]
-        return torch.cat(scores, dim=1), (*reading, sums, steps)
+        whole = torch.cat(scores, dim=1) if scores else self.gain.new_zeros(inputs.shape[0], 0, len(self.bias) // 2)
+        return whole, (*reading, sums, steps)
 
     def _said(self, features: Tensor, steps: Tensor) -> Tensor:
         early, late = (features @ self.weights + self.bias).chunk(2, dim=-1)
@@ -180,7 +181,7 @@ class RandomConvolutions(DirectScores):
 
     def _features(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Return the share of each series' steps at which each kernel is above each threshold."""
-        state, sums, first = self._reading(len(inputs)), self.gain.new_zeros(()), 0
+        state, sums, first = self._reading(inputs.shape[0]), self.gain.new_zeros(()), 0
         for chunk in self._chunks(inputs):
             outputs, state = self._convolve(chunk, state)
             valid = valid_mask(lengths - first, chunk.shape[1])
@@ -197,7 +198,7 @@ class RandomConvolutions(DirectScores):
         """Return the kernels' outputs, (batch, time, kernels), and the state of views and window after them."""
         *before, window = state
         views, after = self.views(inputs, tuple(before))
-        joined = torch.cat([window.view(len(inputs), self.reach, self.views.output_size), views], dim=1)
+        joined = torch.cat([torch.unflatten(window, 1, (self.reach, self.views.output_size)), views], dim=1)
         places = torch.arange(self.reach, joined.shape[1], device=joined.device)[:, None] - self.offsets
         outputs = joined[:, places].flatten(2) @ self.kernels
         return outputs, (*after, joined[:, joined.shape[1] - self.reach :].flatten(1))

@@ -50,9 +50,9 @@ class SeriesViews(nn.Module):
         Returns:
             (batch, time, output_size), and the state after the last step (of no use where lengths differ).
         """
-        begun, first, last = self.initial_state(len(inputs)) if state is None else state
+        begun, first, last = self.initial_state(inputs.shape[0]) if state is None else state
         if not inputs.shape[1]:
-            return inputs.new_zeros(len(inputs), 0, self.output_size), (begun, first, last)
+            return inputs.new_zeros(inputs.shape[0], 0, self.output_size), (begun, first, last)
         first = torch.where(begun > 0, first, inputs[:, 0])
         before = torch.cat([torch.where(begun > 0, last, inputs[:, 0])[:, None], inputs[:, :-1]], dim=1)
         views = torch.cat([inputs, inputs - first[:, None], inputs - before], dim=2)  # (batch, time, views * channels)

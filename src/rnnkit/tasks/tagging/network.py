@@ -231,7 +231,7 @@ class DirectScores(nn.Module):
         Returns:
             (batch, time, tags).
         """
-        return self.total(self.said(inputs, words, lengths), self.initial_state(len(inputs)))[0]
+        return self.total(self.said(inputs, words, lengths), self.initial_state(inputs.shape[0]))[0]
 
     def said(self, inputs: Tensor, words: WordBatch, lengths: Tensor | None) -> Tensor:
         """Return what each word says of its tag and its neighbours', (batch, time, size), zero past each length."""

@@ -93,7 +93,7 @@ class NaiveBayes(DirectScores):
             (batch, labels).
         """
         tokens = inputs.masked_fill(~valid_mask(lengths, inputs.shape[1]), DOCUMENT)
-        said, numbers = self._said(tokens, tokens.new_full((len(tokens), 1), DOCUMENT))
+        said, numbers = self._said(tokens, tokens.new_full((tokens.shape[0], 1), DOCUMENT))
         return self.gain * said.sum(1) / numbers.sum(1).clamp_min(1).sqrt()
 
     def running(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:

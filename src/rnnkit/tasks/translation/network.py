@@ -98,12 +98,12 @@ class TranslationNetwork(nn.Module):
         outputs, _ = self.encoder(embedded, lengths=lengths)
         outputs = self.dropout(outputs)
         memory = self.attention.remember(outputs, lengths)
-        state = self._begun(len(source))
+        state = self._begun(source.shape[0])
         if self.bridge is not None:
             mean = zero_padding(outputs, lengths).sum(1) / lengths[:, None]
             parts = torch.tanh(self.bridge(mean)).split([_width(part) for part in state], dim=1)
             state = tuple(part.view_as(old).to(old.dtype) for part, old in zip(parts, state, strict=True))
-        fed = (embedded.new_zeros(len(source), self.readout.out_features),) if self.feeds else ()
+        fed = (embedded.new_zeros(source.shape[0], self.readout.out_features),) if self.feeds else ()
         return Decoding(memory, (*state, *fed))
 
     def decode(self, tokens: Tensor, decoding: Decoding) -> tuple[Tensor, Tensor, Decoding]:
@@ -137,7 +137,7 @@ class TranslationNetwork(nn.Module):
         count = len(self.first.state_names)
         inputs = embedded if fed is None else torch.cat([embedded, fed], dim=-1)
         outputs, first = self.first(inputs, state[:count])
-        queries = outputs.reshape(len(memory.mask), -1, outputs.shape[-1])  # (sentences, rows of each * time, size)
+        queries = outputs.reshape(memory.mask.shape[0], -1, outputs.shape[-1])  # (sentences, rows of each * time, size)
         contexts, weights = self.attention(queries, memory)
         contexts = contexts.reshape(rows, time, -1)
         above: State = ()
