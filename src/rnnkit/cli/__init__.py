@@ -25,12 +25,14 @@ VERBS = {
     "generate": ("rnnkit.cli.using:generate", "Write on from a prompt."),
     "stream": ("rnnkit.cli.streaming:stream", "Follow standard input live, one event a token."),
     "serve": ("rnnkit.cli.serving:serve", "Answer over HTTP and WebSocket, with a page to try models."),
+    "export": ("rnnkit.cli.exporting:export", "Write a model as ONNX or plain C."),
     "benchmark": ("rnnkit.cli.benchmarking:app", "Measure the speed on this machine, rivals beside it."),
     "config": ("rnnkit.cli.training:config", "Print every option of a task with its default and meaning, as TOML."),
 }
 
 # Packages that whole verbs need, by the extra that brings them.
 EXTRA_OF = dict.fromkeys(("fastapi", "uvicorn", "uvloop", "httptools", "orjson", "prometheus_client"), "serve")
+EXTRA_OF |= dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export")
 
 
 def make_app() -> App:
