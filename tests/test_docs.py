@@ -5,8 +5,9 @@ Each page starts in an empty folder that holds `input.txt` and `other.txt`, two 
 points, `pairs.tsv`, `some.en` and `some.fr`, sentences with translations, `words`, recordings by label, `clips.tsv` and
 `wav`, recordings with texts, `recording.wav`, one of them, `sound.pcm`, bare samples, `weather.csv`, a series by days,
 and `newer.csv` and `ticks.csv`, which go on from it; its blocks run from top to bottom: a ```python block as it stands,
-sharing its names with the page's other blocks; of a ```console block the lines that begin with `$ rnnkit`, the others
-being what they print. Training is cut to three steps, in place of any `--minutes`, `--epochs` or `--steps`
+sharing its names with the page's other blocks; of a ```console block the lines that begin with `$ rnnkit` or `$ curl`,
+the others being what they print; a ```javascript block by Node. A line that ends with ` &` goes on until the page ends,
+on a free port in place of 8000. Training is cut to three steps, in place of any `--minutes`, `--epochs` or `--steps`
 (`minutes=` and so on in Python).
 A block below the line
 `<!-- not run: reason -->` is left out.
@@ -19,6 +20,7 @@ import io
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from playwright._impl._driver import compute_driver_executable
 
 from rnnkit.cli import main
 from rnnkit.data.samples import sample_path
@@ -74,7 +77,7 @@ def blocks(page: str) -> list[Block]:
 def commands(block: Block) -> Iterator[tuple[int, str]]:
     """List the command lines of a console block with their line numbers."""
     for number, line in enumerate(block.text.splitlines(), start=block.line):
-        if line.startswith("$ rnnkit"):
+        if line.startswith(("$ rnnkit", "$ curl")):
             yield number, line.removeprefix("$ ")
 
 
@@ -90,6 +93,11 @@ def shortened(command: str) -> str:
 def run_command(command: str, folder: Path) -> None:
     """Run one `rnnkit` command line, with `< FILE` and `> FILE` but no shell; without a new process where it can be."""
     words = shlex.split(shortened(command), comments=True)
+    if words[0] == "curl":
+        subprocess.run(
+            [*words, "--fail-with-body"], cwd=folder, check=True, capture_output=True, timeout=COMMAND_SECONDS
+        )
+        return
     files = {}
     for sign in "<>":
         if sign in words:
@@ -117,19 +125,52 @@ def run_here(words: list[str], source: Path | None, target: Path | None) -> tupl
     return code, output.getvalue() + errors.getvalue()
 
 
+@contextlib.contextmanager
+def going_on(command: str, folder: Path) -> Iterator[None]:
+    """Run a command line that goes on, from when it says that it serves."""
+    words = shlex.split(command.removesuffix("&"))
+    with subprocess.Popen(
+        [sys.executable, "-m", *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        try:
+            assert " serves " in said, said + process.stdout.read()
+            yield
+        finally:
+            process.terminate()
+
+
 def run_page(text: str, name: str, folder: Path) -> None:
     """Run the blocks of a page in order, in the current folder `folder`."""
     names: dict[str, Any] = {"__name__": "__page__"}
-    for block in blocks(text):
-        if block.language == "python":
-            source = "\n" * (block.line - 1) + LENGTH_ARGUMENT.sub(f"steps={STEPS}", block.text)
-            exec(compile(source, name, "exec"), names)
-        elif block.language == "console":
-            for line, command in commands(block):
-                try:
-                    run_command(command, folder)
-                except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
-                    pytest.fail(f"{name}:{line}: {error}")
+    if ":8000" in text:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            text = text.replace(":8000", f":{taken.getsockname()[1]}").replace(
+                "--port 8000", f"--port {taken.getsockname()[1]}"
+            )
+    with contextlib.ExitStack() as running:
+        for block in blocks(text):
+            if block.language == "python":
+                source = "\n" * (block.line - 1) + LENGTH_ARGUMENT.sub(f"steps={STEPS}", block.text)
+                exec(compile(source, name, "exec"), names)
+            elif block.language == "javascript":
+                node = [str(compute_driver_executable()[0]), "--input-type=module", "-e", block.text]
+                subprocess.run(node, check=True, timeout=COMMAND_SECONDS)
+            elif block.language == "console":
+                run_commands(block, name, folder, running)
+
+
+def run_commands(block: Block, name: str, folder: Path, running: contextlib.ExitStack) -> None:
+    """Run the command lines of a block."""
+    for line, command in commands(block):
+        try:
+            if command.endswith(" &"):
+                running.enter_context(going_on(command, folder))
+            else:
+                run_command(command, folder)
+        except (AssertionError, OSError, subprocess.SubprocessError) as error:
+            pytest.fail(f"{name}:{line}: {error}")
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ def untrained(name: str, **options: Any) -> Task:
     task_class = TASKS[name]
     config = task_class.config_class(**{**TINY[name], **options})
     task = task_class.prepare(task_class.read([task_class.demo_data()], config), config)
+    task.network.eval()
     if getattr(task.network, "direct", None) is not None and hasattr(task.network.direct, "gain"):
         task.network.direct.gain.fill_(0.7)
     return task
