@@ -31,7 +31,9 @@ VERBS = {
 }
 
 # Packages that whole verbs need, by the extra that brings them.
-EXTRA_OF = dict.fromkeys(("fastapi", "uvicorn", "uvloop", "httptools", "orjson", "prometheus_client"), "serve")
+EXTRA_OF: dict[str, str] = dict.fromkeys(
+    ("fastapi", "uvicorn", "uvloop", "httptools", "orjson", "prometheus_client"), "serve"
+)
 EXTRA_OF |= dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export")
 
 
@@ -72,9 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:  # noqa: BLE001 - a fault of ours: say so, and how to report it
         cause = error.__cause__  # cyclopts wraps what fails while a verb is imported
-        if isinstance(cause, ModuleNotFoundError) and cause.name in EXTRA_OF:
+        if isinstance(cause, ModuleNotFoundError) and (extra := EXTRA_OF.get(cause.name or "")):
             missing = f"{words[0]} needs {cause.name}, which is not installed"
-            return _refuse(ConfigError(f"{missing}; pip install 'rnnkit[{EXTRA_OF[cause.name]}]'"), debugging)
+            return _refuse(ConfigError(f"{missing}; pip install 'rnnkit[{extra}]'"), debugging)
         traceback.print_exc()
         print("rnnkit: this is a fault of rnnkit; please report it with the lines above", file=sys.stderr)
         return 1

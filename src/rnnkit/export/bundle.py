@@ -72,7 +72,7 @@ def export_onnx(task: Task, folder: Path, *, weights: str = "float32") -> list[E
             written.append(Exported(file.name, graph.any_time, error, file.stat().st_size))
             first = graph.example(1, graph.multiple)[len(graph.inputs) :]
             begun |= {name: part.numpy() for name, part in zip(graph.state, first, strict=True)}
-        np.savez(aside / "state.npz", **begun)
+        np.savez(aside / "state.npz", **begun)  # type: ignore[arg-type]
         (aside / "bundle.json").write_text(json.dumps(describe(task, graphs, weights), indent=1))
 
     write_folder(folder, write)

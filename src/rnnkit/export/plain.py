@@ -111,8 +111,9 @@ def export_c(task: Task, folder: Path, *, name: str) -> list[Path]:
 
 def _stack(source: Source, stack: Stack, values: str) -> str:
     """Add the layers; return where the outputs of the last one are."""
+    rows: Any = stack.layers
     norms: Sequence[nn.Module] = list(stack.norms)
-    for depth, (row, norm) in enumerate(zip(stack.layers, norms, strict=True)):
+    for depth, (row, norm) in enumerate(zip(rows, norms, strict=True)):
         (layer,) = row
         below = _normed(source, depth, norm, layer.input_size, values)
         state = _layer(source, depth, layer, below)
@@ -126,12 +127,12 @@ def _stack(source: Source, stack: Stack, values: str) -> str:
     return values
 
 
-def _normed(source: Source, depth: int, norm: nn.Module, size: int, values: str) -> str:
+def _normed(source: Source, depth: int, norm: Any, size: int, values: str) -> str:
     if isinstance(norm, nn.Identity):
         return values
-    out, weight = source.field(f"normed{depth}", size), source.weights(f"norm{depth}_weight", norm.weight)  # type: ignore[arg-type]
+    out, weight = source.field(f"normed{depth}", size), source.weights(f"norm{depth}_weight", norm.weight)
     centred = isinstance(norm, nn.LayerNorm)
-    bias = source.weights(f"norm{depth}_bias", norm.bias) if centred else "0"  # type: ignore[arg-type]
+    bias = source.weights(f"norm{depth}_bias", norm.bias) if centred else "0"
     epsilon: Any = norm.eps if norm.eps is not None else np.finfo(np.float32).eps
     source.say(f"rnnkit_norm({out}, {values}, {weight}, {bias}, {size}, {_number(epsilon)}, {int(centred)});")
     return out
