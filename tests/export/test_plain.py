@@ -12,7 +12,8 @@ import torch
 from rnnkit.data.samples import sample_path
 from rnnkit.data.series import read_series
 from rnnkit.errors import ConfigError
-from rnnkit.export.plain import c_identifier, export_c
+from rnnkit.export.c_source import c_identifier
+from rnnkit.export.plain import export_c
 from rnnkit.tasks import TASKS, Task
 from rnnkit.tasks.text_classification.data import normalise
 

@@ -1,5 +1,6 @@
 """What a client gets from a stream on a server is what the stream gives at home, whatever others send."""
 
+import base64
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -201,6 +202,8 @@ def test_a_ticket_is_read_as_it_was_signed_and_no_other(monkeypatch: pytest.Monk
         tickets.read("A" * 201, model="lm")
     for place in range(len(text)):
         other = text[:place] + ("A" if text[place] != "A" else "B") + text[place + 1 :]
+        if base64.b64decode(other) == base64.b64decode(text):  # the last bits of base64 may say nothing
+            continue
         with pytest.raises(StreamError, match="not signed|not base64"):
             tickets.read(other, model="lm")
     monkeypatch.setattr("rnnkit.serving.tickets.VERSION", 2)

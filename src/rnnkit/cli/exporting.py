@@ -12,7 +12,8 @@ from rnnkit.cli.options import ANY_MACHINE, AS_TABLES, Common, Machine
 from rnnkit.cli.output import print_json, print_rows
 from rnnkit.errors import ConfigError
 from rnnkit.export.bundle import export_onnx
-from rnnkit.export.plain import c_identifier, export_c
+from rnnkit.export.c_source import c_identifier
+from rnnkit.export.plain import export_c
 
 
 def export(

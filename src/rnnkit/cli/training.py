@@ -113,7 +113,7 @@ def make_command(task: type[Task]) -> Callable[..., int]:
         )
         return _report(result, common)
 
-    of_parallel = Annotated[ParallelTraining, Parameter(name="*", group=PARALLEL)]
+    of_parallel = Annotated[ParallelTraining | None, Parameter(name="*", group=PARALLEL)]
     command.__doc__ = TRAIN_HELP.format(task=task.name)
     command.__annotations__ |= {
         "model": Annotated[partial(task.config_class) | None, Parameter(name="*", group=MODEL)],

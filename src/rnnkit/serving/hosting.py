@@ -112,9 +112,10 @@ class Host:
             return await asyncio.get_running_loop().run_in_executor(self._requests, function)
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and let the file of seats go."""
         self.engine.stop()
         self._requests.shutdown()
+        self.seats.close()
 
 
 def _hosted(name: str, path: str, weights: str) -> Hosted:

@@ -28,6 +28,7 @@ class Seats:
         >>> seats.leave()
         >>> seats.taken()
         0
+        >>> seats.close()
     """
 
     def __init__(self, path: Path, *, most: int) -> None:
@@ -52,6 +53,10 @@ class Seats:
         """Count the seats that are taken."""
         with self._counts() as counts:
             return sum(counts.values())
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._file.close()
 
     @contextmanager
     def _counts(self) -> Iterator[dict[int, int]]:
