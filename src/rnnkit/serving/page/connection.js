@@ -88,6 +88,7 @@ export class Live {
     this.state = null;
     this.sent = [];
     this.waiting = [];
+    this.resets = 0; // not answered yet: events that come before their answers are of what was before
     this.pause = FIRST_PAUSE;
     const given = { ...options, acknowledge: true, save_seconds: 1 };
     const address = new URL(`/v1/models/${model.name}/stream`, location.href);
@@ -118,17 +119,20 @@ export class Live {
       this.pause = FIRST_PAUSE;
       this.server.onproblem("");
       this.sent = [];
+      this.resets = 0;
       if (this.state) this.socket.send(JSON.stringify({ restore: this.state }));
       for (const one of this.waiting.splice(0)) this.send(one);
     } else if (message.type === "error") {
       this.sent.shift();
       this.server.onproblem(message.error);
     } else if (message.type === "state") {
-      this.state = message.state;
+      if (!this.resets) this.state = message.state;
+    } else if (message.type === "reset") {
+      this.resets -= 1;
     } else if (message.type === "events" || message.type === "finished") {
       const began = this.sent.shift();
       if (began !== undefined) this.server.took(performance.now() - began);
-      this.onevents(message.events, message.type);
+      if (!this.resets) this.onevents(message.events, message.type);
     }
   }
 
@@ -137,6 +141,7 @@ export class Live {
       this.waiting.push(message);
       return;
     }
+    if (message.reset) this.resets += 1;
     const isBinary = message instanceof ArrayBuffer || ArrayBuffer.isView(message);
     if (isBinary || "push" in message || "finish" in message) this.sent.push(performance.now());
     this.socket.send(isBinary ? message : JSON.stringify(message));
