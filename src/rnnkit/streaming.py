@@ -16,6 +16,7 @@ from rnnkit.errors import StreamError
 from rnnkit.kernels import State
 
 VERSION = "1"
+ROWS_TOGETHER = 8  # whose states share memory: a copy each costs more than the network's step
 
 
 class Question(NamedTuple):
@@ -212,10 +213,15 @@ class StreamPool:
             inputs = torch.cat([row.steps(end - begun) for row in some])
             state = tuple(torch.cat(parts) for parts in zip(*(row.state for row in some), strict=True))
             outputs, after = some[0].question.read(inputs, state)
-            for place, row in enumerate(some):
-                own = slice(place, place + 1)
-                row.take(end - begun, outputs[own], tuple(part[own].clone() for part in after))
+            states = zip(*map(_rows, after), strict=True) if after else [()] * len(some)
+            for row, output, state in zip(some, outputs.split(1), states, strict=True):
+                row.take(end - begun, output, state)
             begun = end
+
+
+def _rows(part: Tensor) -> list[Tensor]:
+    """Cut a batch into rows, in copies of a few: a view would keep its whole batch alive as long as its stream."""
+    return [row for some in part.split(ROWS_TOGETHER) for row in some.clone().split(1)]
 
 
 class _Row:

@@ -123,7 +123,7 @@ class ClassifierNetwork(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return next(self.parameters()).device
+        return self.output.weight.device
 
     @property
     def streamable(self) -> bool:

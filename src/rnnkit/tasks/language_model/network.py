@@ -53,7 +53,8 @@ class LanguageNetwork(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return next(self.parameters()).device
+        weight = self.embedding.weight if isinstance(self.embedding, DroppedEmbedding) else self.embedding.tables[0]
+        return weight.device
 
     def token_vectors(self) -> Tensor:
         """Return the vectors of all tokens as the stack reads them, (vocabulary_size, embedding_size)."""

@@ -35,7 +35,7 @@ class SpeechNetwork(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return next(self.parameters()).device
+        return self.front.stages[0].weight.device
 
     @property
     def streamable(self) -> bool:

@@ -82,7 +82,7 @@ class TranslationNetwork(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return next(self.parameters()).device
+        return self.output_bias.device
 
     def encode(self, source: Tensor, lengths: Tensor) -> Decoding:
         """Read source sentences.
