@@ -29,7 +29,7 @@ TINY: dict[str, dict[str, Any]] = {
     "speech": {"hidden_size": 6, "filters": 5},
     "translation": {**SMALL, "layer": "gru"},
 }
-ANY_TIME = {"rnn", "relu-rnn", "lstm", "gru", "gru-reset-before", "cnn", "transformer", "feedforward"}
+ANY_TIME = {"rnn", "relu-rnn", "lstm", "gru", "gru-reset-before", "convolution", "cnn", "transformer", "feedforward"}
 
 
 def untrained(name: str, **options: Any) -> Task:
