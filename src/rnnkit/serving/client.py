@@ -228,6 +228,7 @@ class AsyncStream:
                 if first["type"] == "ready":
                     self._socket = socket
                     return socket
+                await socket.close()
                 failure, refused = first["error"], first.get("code") == POLICY
             except InvalidStatus as error:
                 content = error.response.body or b"{}"
@@ -353,7 +354,7 @@ class Client:
         try:
             yield ClientStream(live, self._runner)
         finally:
-            self._runner.run(live.close())
+            self._runner.run(opening.__aexit__(None, None, None))
 
 
 async def _next(events: AsyncIterator[dict[str, Any]]) -> dict[str, Any] | None:
