@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -35,7 +37,8 @@ class SpeechNetwork(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return self.front.stages[0].weight.device
+        first: Any = self.front.stages[0]
+        return first.weight.device
 
     @property
     def streamable(self) -> bool:
