@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -289,7 +290,8 @@ def _forecasting(task: Forecasting) -> list[Graph]:
         given="steps",
         said="hidden",
     )
-    size = views.ahead_of(task.memory, *_first_origin(task)).joined().shape[1]
+    first, seen = np.zeros(1, dtype=np.int64), task.memory.values.lengths[:1]
+    size = views.ahead_of(task.memory, first, seen).joined().shape[1]
     head = Graph(
         "head",
         Quantiles(task),
@@ -299,10 +301,6 @@ def _forecasting(task: Forecasting) -> list[Graph]:
         lambda batch, _: (torch.randn(batch, network.stack.output_size), torch.randn(batch, size)),
     )
     return [reader, head]
-
-
-def _first_origin(task: Forecasting) -> Any:
-    return torch.tensor([[0], [int(task.memory.values.lengths[0])]]).numpy()
 
 
 MAKERS: tuple[tuple[type, Callable[[Any], list[Graph]]], ...] = (

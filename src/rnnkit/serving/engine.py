@@ -31,11 +31,6 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="rnnkit-engine", daemon=True)
         self._thread.start()
 
-    @property
-    def waiting(self) -> int:
-        """Chunks that have not been begun."""
-        return len(self._inbox)
-
     async def work(self, work: Work) -> list[Any]:
         """Work a stream's chunk.
 

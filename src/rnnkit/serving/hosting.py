@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,8 +62,6 @@ class Hosted:
     wire: Wire
     why_no_stream: str | None
     """Why it cannot stream, if it cannot."""
-    packed: Mapping[str, str]
-    """By name, why some stacks run in torch."""
 
 
 class Host:
@@ -120,14 +118,14 @@ class Host:
 
 def _hosted(name: str, path: str, weights: str) -> Hosted:
     task = load(path)
-    reasons = task.pack(weights)
+    task.pack(weights)
     wire = wire_of(task)
     try:
         task.stream()
         refusal = None
     except ConfigError as reason:
         refusal = str(reason)
-    return Hosted(name, task, wire, refusal, reasons)
+    return Hosted(name, task, wire, refusal)
 
 
 def named_models(paths: Sequence[Path]) -> dict[str, str]:

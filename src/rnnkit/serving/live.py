@@ -16,7 +16,7 @@ from rnnkit.serving.hosting import Host, Hosted
 from rnnkit.serving.tickets import Ticket
 from rnnkit.streaming import Stream
 
-OVERLOADED, POLICY, RESTARTING, FAULT, NORMAL = 1013, 1008, 1012, 1011, 1000
+OVERLOADED, POLICY, RESTARTING, FAULT = 1013, 1008, 1012, 1011
 BURST_SECONDS = 5.0  # that a client may be ahead of its rate
 FAREWELL_SECONDS = 2.0  # that a client which does not read may hold up the end of its stream
 MOST_REASON = 123  # bytes of a closing message

@@ -173,7 +173,7 @@ def gradient_statistics(network: LanguageNetwork, stream: TokenStream) -> dict[s
     for _ in range(STATISTICS_CHUNKS):
         chunk = lanes.next_chunk()
         inputs, targets = chunk_tensors(chunk, network.device)
-        initial = network.stack.initial_state(inputs.shape[0])
+        initial = network.stack.initial_state(len(inputs))
         outputs, after = network.read(inputs, initial if state is None else reset_fresh(state, initial, chunk.fresh))
         state = tuple(part.detach() for part in after)
         for name, gradient in _gradients(network, outputs, targets).items():

@@ -154,7 +154,7 @@ class LanguageModel(Task):
         """Predict each token of a chunk from those before it, going on from the state of the chunk before."""
         network = self.network
         inputs, targets = chunk_tensors(batch, self.device)
-        initial = network.stack.initial_state(inputs.shape[0])
+        initial = network.stack.initial_state(len(inputs))
         state = initial if carry is None else reset_fresh(carry, initial, batch.fresh)
         outputs, state = network.read(inputs, state)
         dropped = network.output_dropout(outputs)

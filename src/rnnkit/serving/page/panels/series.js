@@ -1,5 +1,5 @@
 // A classifier of series: draw with mouse or finger and see the class settle; or hear a word; or paste points.
-import { listen } from "../microphone.js";
+import { listenButton } from "../microphone.js";
 import { bars, element, show } from "../views.js";
 
 const SIZE = 300; // of the drawing, in the units that are sent
@@ -73,26 +73,9 @@ function canvas(model, live, clear) {
 }
 
 function heard(model, live, clear, server) {
-  const speak = element("button", { type: "button" }, "Listen");
-  let microphone = null;
-  speak.addEventListener("click", async () => {
-    if (microphone) {
-      microphone.stop();
-      microphone = null;
-      live.finish();
-    } else {
-      try {
-        clear();
-        microphone = await listen(model.sample_rate, (packet) => live.push(packet));
-      } catch (error) {
-        return server.onproblem(`The microphone cannot be heard: ${error.message}`);
-      }
-    }
-    speak.textContent = microphone ? "Stop" : "Listen";
-    speak.classList.toggle("going", microphone !== null);
-  });
+  const [speak, leave] = listenButton("Listen", model, live, server, clear);
   const words = element("p", {}, `Say one of: ${model.labels.join(", ")}`);
-  return [element("div", {}, words, speak), () => microphone?.stop()];
+  return [element("div", {}, words, speak), leave];
 }
 
 function pasted(model, server, answer) {

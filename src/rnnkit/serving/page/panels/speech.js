@@ -1,14 +1,12 @@
 // A recogniser: partial text while you speak, final text when you pause.
-import { listen, packets } from "../microphone.js";
+import { listenButton, packets } from "../microphone.js";
 import { element, show } from "../views.js";
 
 export function speech(body, model, server) {
-  const speak = element("button", { type: "button" }, "Speak");
   const file = element("input", { type: "file", id: "file", accept: "audio/*" });
   const final = element("span");
   const partial = element("span", { class: "partial" });
   const words = element("ol");
-  let microphone = null;
 
   const live = model.streams && server.stream(model, {}, (events) => {
     for (const event of events) {
@@ -21,25 +19,8 @@ export function speech(body, model, server) {
     }
   });
 
-  async function toggle() {
-    if (microphone) {
-      microphone.stop();
-      microphone = null;
-      live.finish();
-    } else {
-      try {
-        live.reset();
-        microphone = await listen(model.sample_rate, (packet) => live.push(packet));
-      } catch (error) {
-        return server.onproblem(`The microphone cannot be heard: ${error.message}`);
-      }
-    }
-    speak.textContent = microphone ? "Stop" : "Speak";
-    speak.classList.toggle("going", microphone !== null);
-  }
-
+  const [speak, leave] = listenButton("Speak", model, live, server, () => live.reset());
   speak.disabled = !model.streams;
-  speak.addEventListener("click", toggle);
   file.addEventListener("change", async () => {
     if (!file.files.length) return;
     show(final);
@@ -66,7 +47,7 @@ export function speech(body, model, server) {
     element("h2", {}, "When each word was said"), words,
   );
   return () => {
-    microphone?.stop();
+    leave();
     if (live) live.close();
   };
 }
