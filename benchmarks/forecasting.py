@@ -22,7 +22,7 @@ from record import measure
 from rnnkit.baselines.forecasts import METHODS
 from rnnkit.checkpoint import load_baseline
 from rnnkit.tasks import Forecasting
-from rnnkit.tasks.forecasting.heads import MEDIAN
+from rnnkit.tasks.forecasting.results import MEDIAN
 from rnnkit.tasks.forecasting.scoring import Origins
 
 

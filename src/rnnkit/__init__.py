@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rnnkit.lazy import lazily
+
 if TYPE_CHECKING:
     from rnnkit import kernels as kernels
     from rnnkit.acceleration import accelerate as accelerate
@@ -97,18 +99,14 @@ _HOMES = {
     "rnnkit.tasks": ("TASKS",),
     "rnnkit.training": ("resume", "train"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_find = lazily(__name__, _HOMES)
 
-__all__ = ["__version__", "kernels", *sorted(_HOME_OF)]  # noqa: PLE0604 - names resolved lazily below
+__all__ = ["__version__", "kernels", *sorted(sum(_HOMES.values(), ()))]  # noqa: PLE0604 - names resolved lazily below
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import rnnkit` alone is quick."""
-    if name == "kernels":
-        return import_module("rnnkit.kernels")
-    if name in _HOME_OF:
-        return getattr(import_module(_HOME_OF[name]), name)
-    raise AttributeError(f"module 'rnnkit' has no attribute {name!r}")
+    return import_module("rnnkit.kernels") if name == "kernels" else _find(name)
 
 
 def __dir__() -> list[str]:

@@ -27,7 +27,7 @@ def chain_of(seed: int) -> LinearChain:
 
 
 def run(chain: LinearChain, scores: np.ndarray, lag: int) -> list[Decided]:
-    live = FixedLag(chain.chain(), lag=lag)
+    live = FixedLag(*chain.chain().arrays(), lag=lag)
     early = [live.push(row) for row in scores]
     assert [one is None for one in early] == [step < lag for step in range(len(scores))]
     return [one for one in early if one is not None] + live.finish()
@@ -70,7 +70,7 @@ def test_a_probability_is_that_given_the_steps_so_far(lag: int):
 def test_its_state_goes_on_elsewhere_and_is_finite():
     chain, scores = chain_of(12), np.random.default_rng(1).normal(size=(20, 3))
     expected = run(chain, scores, 2)
-    first, second = FixedLag(chain.chain(), lag=2), FixedLag(chain.chain(), lag=2)
+    first, second = FixedLag(*chain.chain().arrays(), lag=2), FixedLag(*chain.chain().arrays(), lag=2)
     found = [first.push(row) for row in scores[:9]]
     assert all(np.isfinite(array).all() for array in first.arrays().values())
     second.take(first.arrays())
@@ -80,7 +80,7 @@ def test_its_state_goes_on_elsewhere_and_is_finite():
 
 def test_it_begins_anew_after_reset_and_ends_once():
     chain, scores = chain_of(13), np.random.default_rng(2).normal(size=(5, 3))
-    live = FixedLag(chain.chain(), lag=1)
+    live = FixedLag(*chain.chain().arrays(), lag=1)
     live.push(scores[0])
     live.reset()
     assert live.finish() == []

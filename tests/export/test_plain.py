@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 import torch
 
+from rnnkit.data.panel import Panel, TimeSeries
 from rnnkit.data.samples import sample_path
 from rnnkit.data.series import read_series
+from rnnkit.data.stamps import Frequency
 from rnnkit.errors import ConfigError
 from rnnkit.export.c_source import c_identifier
 from rnnkit.export.plain import export_c
 from rnnkit.tasks import TASKS, Task
-from rnnkit.tasks.text_classification.data import normalise
+from rnnkit.tasks.forecasting import Forecasting, ForecastingConfig
+from rnnkit.tasks.forecasting.examples import Part
+from rnnkit.tasks.forecasting.results import LEVELS
+from rnnkit.tasks.text_classification.text import normalise
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 TOLERANCE = 2e-5  # probabilities: sums in another order
@@ -57,6 +62,22 @@ int main(void) {
 """
 
 
+READ_VALUES = r"""
+int main(void) {
+    static model_stream stream;
+    double value;
+    long long number;
+    if (fread(&number, sizeof number, 1, stdin) != 1) return 1;
+    model_reset(&stream, number);
+    while (fread(&value, sizeof value, 1, stdin) == 1) {
+        model_push(&stream, value);
+        fwrite(stream.quantiles, sizeof stream.quantiles, 1, stdout);
+    }
+    return 0;
+}
+"""
+
+
 def model_of(name: str, **options: Any) -> Task:
     torch.manual_seed(0)
     task_class = TASKS[name]
@@ -71,7 +92,7 @@ def model_of(name: str, **options: Any) -> Task:
     return task
 
 
-def compiled(task: Task, folder: Path, main: str) -> Path:
+def compiled(task: Any, folder: Path, main: str) -> Path:
     """Write a model as C, compile it strictly, and return the program."""
     export_c(task, folder, name="model")
     channels = len(task.means) if hasattr(task, "means") else 0
@@ -139,6 +160,60 @@ def test_a_classifier_of_texts_answers_in_c_as_it_does_here(options: str, tmp_pa
     found = subprocess.run([program], input=sent, capture_output=True, check=True).stdout
     rows = np.frombuffer(found, np.float32).reshape(-1, len(task.labels))
     assert np.abs(rows - np.array(wanted)).max() < TOLERANCE
+
+
+def forecaster_of(frequency: Frequency, **options: Any) -> Any:
+    """Return a forecaster of a wave, its weights moved by chance."""
+    torch.manual_seed(0)
+    wave = 30 + 10 * np.sin(np.arange(300) / 3) + np.random.default_rng(0).normal(size=300)
+    panel = Panel((TimeSeries("wave", 100, wave, {}, {}, {}, "here:1"),), frequency)
+    task = Forecasting.prepare(Part(panel), ForecastingConfig(hidden_size=6, horizon=5, **options))
+    task.network.eval()
+    with torch.no_grad():
+        for parameter in task.network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        task.network.head.stretch_by(torch.linspace(0.5, 2, len(LEVELS)))
+    return task
+
+
+FORECASTERS: dict[str, tuple[Frequency, dict[str, Any]]] = {
+    "hours": (Frequency("second", 3600, 600), {"layer": "gru"}),
+    "numbered, no season": (Frequency("step"), {"layer": "rnn", "num_layers": 1}),
+    "business days, logarithm": (Frequency("business day", offset=3600), {"transform": "log"}),
+    "quarters that end late": (Frequency("month", 3, 30 * 86400 + 60, 1), {}),
+}
+
+
+@pytest.mark.parametrize("kind", FORECASTERS)
+def test_a_forecaster_answers_in_c_as_it_does_here(kind: str, tmp_path: Path):
+    frequency, options = FORECASTERS[kind]
+    task = forecaster_of(frequency, **options)
+    stream = task.stream()
+    values = 30 + 10 * np.sin(np.arange(150) / 3)
+    values[[0, 40, 41]] = np.nan
+    found = subprocess.run(
+        [compiled(task, tmp_path, READ_VALUES)],
+        input=np.int64(stream.step).tobytes() + values.tobytes(),
+        capture_output=True,
+        check=True,
+    ).stdout
+    said = np.frombuffer(found).reshape(len(values), task.config.horizon, len(LEVELS))
+    expected = np.array([np.array(list(event.forecast.quantiles.values())).T for event in stream.push(values)])
+    assert np.abs(said / expected - 1).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"distribution": "student-t"}, "draws its student-t forecasts"),
+        ({"members": 2}, "has 2 members"),
+        ({"context": 24}, "reads a bounded context"),
+        ({"layer": "lru"}, "LRU with these options is not written as C"),
+    ],
+)
+def test_a_forecaster_that_cannot_be_written_is_refused(options: dict[str, Any], reason: str, tmp_path: Path):
+    with pytest.raises(ConfigError, match=reason):
+        export_c(forecaster_of(Frequency("second", 3600), **options), tmp_path / "c", name="model")
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,9 @@ from rnnkit.errors import CheckpointError, ConfigError, DataError
 from rnnkit.tasks import SeriesClassification
 from rnnkit.tasks.series_classification import SeriesClassificationConfig, StepEvent
 from rnnkit.tasks.series_classification.early import SHARES, EarlyRule, accuracy_by_share, share_metrics
-from rnnkit.tasks.series_classification.features import (
-    fill_gaps,
-    prepare,
-    step_weights,
-    vary,
-)
+from rnnkit.tasks.series_classification.features import step_weights, vary
 from rnnkit.tasks.series_classification.network import SeriesFront
+from rnnkit.tasks.series_classification.steps import fill_gaps, prepare
 from rnnkit.tasks.series_classification.stream import parse_points
 from rnnkit.training import TrainResult, train
 

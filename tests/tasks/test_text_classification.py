@@ -14,7 +14,7 @@ import rnnkit
 from rnnkit.errors import CheckpointError, ConfigError, DataError
 from rnnkit.tasks import TextClassification
 from rnnkit.tasks.text_classification import TextClassificationConfig, TextLabel
-from rnnkit.tasks.text_classification.data import normalise
+from rnnkit.tasks.text_classification.text import normalise
 from rnnkit.training import TrainResult, train
 
 GOOD, BAD = ("joy", "fine", "great", "love"), ("awful", "dull", "poor", "hate")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from rnnkit.decoding.fixed_lag import DEEPEST
 from rnnkit.errors import ConfigError, ShapeError
 from rnnkit.sequences import check_lengths, valid_mask
 
 FORBIDDEN = -torch.inf
-DEEPEST = -500.0  # nats below a step's best score; what lies lower counts as that low, far above where float64 ends
 
 
 class Chain(NamedTuple):
@@ -24,6 +25,10 @@ class Chain(NamedTuple):
     """(labels, labels), from row to column; -inf where a label may not follow."""
     end: Tensor
     """(labels,); -inf where no path may end so."""
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Return the three as float64 arrays."""
+        return tuple(part.detach().cpu().double().numpy() for part in self)
 
 
 class Messages(NamedTuple):

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.decoding.crf import DEEPEST, Chain
-
+DEEPEST = -500.0  # nats below a step's best score; what lies lower counts as that low, far above where float64 ends
 RULED_OUT = -1e300  # the score of what cannot be; finite, as a state that is kept must be
 
 Decided = tuple[int, float]
@@ -21,20 +20,19 @@ class FixedLag:
     sequence the labels are those of the best path of all.
 
     Args:
-        chain: The scores of what is allowed.
+        start: (labels,) float64, what a path scores beside its steps to begin with a label; -inf where it may not.
+        transitions: (labels, labels) likewise to go from one (row) to another (column).
+        end: (labels,) likewise to end with one.
         lag: Steps.
 
     Example:
-        >>> import torch
-        >>> from rnnkit.decoding.crf import LinearChain
-        >>> live = FixedLag(LinearChain(2).chain(), lag=1)
+        >>> live = FixedLag(np.zeros(2), np.zeros((2, 2)), np.zeros(2), lag=1)
         >>> [live.push(row) for row in np.array([[0.0, 9.0], [9.0, 0.0]])], live.finish()
         ([None, (1, 0.99...)], [(0, 0.99...)])
     """
 
-    def __init__(self, chain: Chain, *, lag: int) -> None:
-        self.lag = lag
-        self.start, self.transitions, self.end = (part.detach().cpu().double().numpy() for part in chain)
+    def __init__(self, start: np.ndarray, transitions: np.ndarray, end: np.ndarray, *, lag: int) -> None:
+        self.lag, self.start, self.transitions, self.end = lag, start, transitions, end
         self._odds, self._end_odds = np.exp(self.transitions), np.exp(self.end)
         self.reset()
 

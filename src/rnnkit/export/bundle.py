@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import numpy as np
 import onnx
 
 from rnnkit.checkpoint import write_folder
+from rnnkit.decoding.crf import Chain
 from rnnkit.errors import ConfigError
 from rnnkit.export.conversion import convert, largest_error, quantised
 from rnnkit.export.graphs import Graph, graphs_of
-from rnnkit.tasks import Task
+from rnnkit.tasks import Tagging, Task
 
 FORMAT = 1
 KINDS = ("float32", "int8")
@@ -73,6 +74,9 @@ def export_onnx(task: Task, folder: Path, *, weights: str = "float32") -> list[E
             first = graph.example(1, graph.multiple)[len(graph.inputs) :]
             begun |= {name: part.numpy() for name, part in zip(graph.state, first, strict=True)}
         np.savez(aside / "state.npz", **begun)  # type: ignore[arg-type]
+        if isinstance(task, Tagging):
+            chain = dict(zip(Chain._fields, task.chain.arrays(), strict=True))
+            np.savez(aside / "chain.npz", **chain)  # type: ignore[arg-type]
         (aside / "bundle.json").write_text(json.dumps(describe(task, graphs, weights), indent=1))
 
     write_folder(folder, write)
@@ -85,6 +89,7 @@ def describe(task: Task, graphs: list[Graph], weights: str) -> dict[str, Any]:
         "format": FORMAT,
         "task": task.name,
         "weights": weights,
+        "config": asdict(task.config),
         "graphs": {
             graph.name: {
                 "file": f"{graph.name}.onnx",

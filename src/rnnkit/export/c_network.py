@@ -16,7 +16,7 @@ from rnnkit.layers.pooling import SCORE_LIMIT
 CALLS = {"lstm": "lstm", "gru": "gru", "gru-reset-before": "gru_reset_before", "rnn-tanh": "rnn", "rnn-relu": "rnn"}
 
 
-def _stack(source: Source, stack: Stack, values: str) -> str:
+def add_stack(source: Source, stack: Stack, values: str) -> str:
     """Add the layers; return where the outputs of the last one are."""
     rows: Any = stack.layers
     norms: Sequence[nn.Module] = list(stack.norms)
@@ -111,7 +111,7 @@ def _pooling(source: Source, pooling: Pooling, values: str) -> str:
 
 def add_scores(source: Source, network: Any, values: str) -> None:
     """Add what the network says of labels, from the features of a step."""
-    pooled = _pooling(source, network.pooling, _stack(source, network.stack, values))
+    pooled = _pooling(source, network.pooling, add_stack(source, network.stack, values))
     labels, size = network.output.weight.shape
     matrix, bias = source.matrix("output", network.output.weight), source.weights("output_bias", network.output.bias)
     source.say(f"rnnkit_affine(stream->scores, {matrix}, {bias}, {pooled}, {labels}, {size});")

@@ -17,6 +17,7 @@ from rnnkit.kernels.core import MISSING, core
 from rnnkit.layers import GatedLayer, Stack
 from rnnkit.tasks import Task
 from rnnkit.tasks.forecasting import Forecasting
+from rnnkit.tasks.forecasting.windows import joined
 from rnnkit.tasks.language_model import LanguageModel
 from rnnkit.tasks.speech import SpeechRecognition
 from rnnkit.tasks.speech.heads import CTCHead
@@ -291,7 +292,7 @@ def _forecasting(task: Forecasting) -> list[Graph]:
         said="hidden",
     )
     first, seen = np.zeros(1, dtype=np.int64), task.memory.values.lengths[:1]
-    size = views.ahead_of(task.memory, first, seen).joined().shape[1]
+    size = joined(views.ahead_of(task.memory, first, seen)).shape[1]
     head = Graph(
         "head",
         Quantiles(task),

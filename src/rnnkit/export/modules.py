@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from rnnkit.kernels import State
 from rnnkit.layers.attention import Memory
 from rnnkit.tasks.forecasting import Forecasting
-from rnnkit.tasks.tagging.features import WordBatch
+from rnnkit.tasks.forecasting.ahead import apart
+from rnnkit.tasks.tagging.data import WordBatch
 from rnnkit.tasks.translation.network import Decoding
 
 
@@ -84,8 +85,8 @@ class Quantiles(nn.Module):
         self.head, self.views = task.network.head, task.views
 
     def forward(self, hidden: Tensor, ahead: Tensor) -> Tensor:
-        """Compute: (batch, state_size), (batch, size) of `Ahead.joined` -> (batch, horizon, levels)."""
-        return self.head(hidden, self.views.apart(ahead))
+        """Compute: (batch, state_size), (batch, size) of `joined` -> (batch, horizon, levels)."""
+        return self.head(hidden, apart(self.views, ahead))
 
 
 class Running(nn.Module):

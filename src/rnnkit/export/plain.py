@@ -1,4 +1,4 @@
-"""Recurrent classifiers as plain C99: one header and its weights, no allocation, memory that is known ahead."""
+"""Recurrent classifiers and forecasters as plain C99: a header and its weights, no allocation, memory known ahead."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import numpy as np
 
 from rnnkit.data.tokens import DOCUMENT
 from rnnkit.errors import ConfigError
+from rnnkit.export.c_forecaster import forecaster_body
 from rnnkit.export.c_network import add_convolution, add_naive_bayes, add_random_convolutions, add_scores, add_views
 from rnnkit.export.c_source import Source, block, filled, quoted, weights_file
 from rnnkit.tasks import Task
+from rnnkit.tasks.forecasting import Forecasting
 from rnnkit.tasks.series_classification import SeriesClassification
 from rnnkit.tasks.text_classification import TextClassification
 
 
 def export_c(task: Task, folder: Path, *, name: str) -> list[Path]:
-    """Write a classifier as C99.
+    """Write a classifier or forecaster as C99.
 
     Args:
-        task: A classifier of texts or series, of one direction.
+        task: A classifier of texts or series, of one direction, or a forecaster.
         folder: Where the header and its weights go; made if need be.
         name: Begins every name in it.
 
@@ -31,12 +33,15 @@ def export_c(task: Task, folder: Path, *, name: str) -> list[Path]:
     Raises:
         ConfigError: If the model cannot be written in plain C, with the reason.
     """
-    if not isinstance(task, (TextClassification, SeriesClassification)):
-        raise ConfigError(f"a {task.name} model is not written as C; classifiers of texts and of series are")
-    if not task.network.streamable:
-        raise ConfigError("the model reads backwards too; train one without --bidirectional to have it in C")
     source = Source(name)
-    text = _text(task, source) if isinstance(task, TextClassification) else _series(task, source)
+    if isinstance(task, Forecasting):
+        text = _header(source, task, forecaster_body(task, source), read="values of a series", given=", number")
+    elif isinstance(task, (TextClassification, SeriesClassification)):
+        if not task.network.streamable:
+            raise ConfigError("the model reads backwards too; train one without --bidirectional to have it in C")
+        text = _text(task, source) if isinstance(task, TextClassification) else _series(task, source)
+    else:
+        raise ConfigError(f"a {task.name} model is not written as C; classifiers and forecasters are")
     folder.mkdir(parents=True, exist_ok=True)
     header, weights = folder / f"{name}.h", folder / f"{name}_weights.h"
     weights.write_text(weights_file(source))
@@ -57,7 +62,7 @@ def _text(task: TextClassification, source: Source) -> str:
         add_naive_bayes(source, network.direct, labels)
     _answer(source, task, apart=task.labels.multi_label)
     values = {"tokens": table.num_embeddings, "document": DOCUMENT}
-    return _header(source, task, "text.h", values, read="tokens of a text")
+    return _classifier(source, task, "text.h", values, read="tokens of a text")
 
 
 def _series(task: SeriesClassification, source: Source) -> str:
@@ -83,7 +88,7 @@ def _series(task: SeriesClassification, source: Source) -> str:
         "patience": task.rule.patience,
         "null": -1 if task.null is None else task.null,
     }
-    return _header(source, task, "series.h", values, read="samples of a series")
+    return _classifier(source, task, "series.h", values, read="samples of a series")
 
 
 def _answer(source: Source, task: Any, *, apart: bool) -> None:
@@ -91,14 +96,12 @@ def _answer(source: Source, task: Any, *, apart: bool) -> None:
     source.say(f"rnnkit_probabilities(stream->probabilities, stream->scores, {numbers});")
 
 
-def _header(source: Source, task: Any, template: str, values: Mapping[str, object], *, read: str) -> str:
-    """Fill the header with how a model steps."""
+def _classifier(source: Source, task: Any, template: str, values: Mapping[str, object], *, read: str) -> str:
+    """Fill the header with how a classifier steps."""
     name, labels = source.name, [str(one) for one in task.labels.names]
     common: dict[str, object] = {
         "name": name,
         "upper": name.upper(),
-        "task": task.name,
-        "read": read,
         "count": len(labels),
         "labels": ",\n".join(f"    {quoted(one)}" for one in labels),
         "fields": "\n".join(f"    {field}" for field in source.fields),
@@ -106,5 +109,14 @@ def _header(source: Source, task: Any, template: str, values: Mapping[str, objec
         "step": block(source.step),
         "begin": block(source.reset),
     }
-    body = filled(template, {**common, **values})
-    return filled("header.h", {**common, "runtime": filled("plain.h", {}), "body": body})
+    body = filled("classifier.h", {**common, "body": filled(template, {**common, **values})})
+    return _header(source, task, body, read=read)
+
+
+def _header(source: Source, task: Task, body: str, *, read: str, given: str = "") -> str:
+    name = source.name
+    said = f"stream.probabilities[label]            after every step; {name}_labels[stream.label] is the likeliest"
+    if isinstance(task, Forecasting):
+        said = f"stream.quantiles[step][level]           after every step; {name}_levels names the levels"
+    values = {"name": name, "upper": name.upper(), "task": task.name, "read": read, "given": given, "said": said}
+    return filled("header.h", {**values, "runtime": filled("plain.h", {}), "body": body})

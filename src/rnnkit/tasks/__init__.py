@@ -1,14 +1,19 @@
 """The jobs rnnkit does; each is one class behind one contract."""
 
-from rnnkit.errors import ConfigError
-from rnnkit.tasks.base import Task
-from rnnkit.tasks.forecasting import Forecasting
-from rnnkit.tasks.language_model import LanguageModel
-from rnnkit.tasks.series_classification import SeriesClassification
-from rnnkit.tasks.speech import SpeechRecognition
-from rnnkit.tasks.tagging import Tagging
-from rnnkit.tasks.text_classification import TextClassification
-from rnnkit.tasks.translation import Translator
+from typing import TYPE_CHECKING
+
+from rnnkit.lazy import lazily
+
+if TYPE_CHECKING:
+    from rnnkit.tasks.base import Task
+    from rnnkit.tasks.forecasting.task import Forecasting
+    from rnnkit.tasks.language_model.task import LanguageModel
+    from rnnkit.tasks.series_classification.task import SeriesClassification
+    from rnnkit.tasks.speech.task import SpeechRecognition
+    from rnnkit.tasks.table import TASKS, find_task
+    from rnnkit.tasks.tagging.task import Tagging
+    from rnnkit.tasks.text_classification.task import TextClassification
+    from rnnkit.tasks.translation.task import Translator
 
 __all__ = [
     "TASKS",
@@ -23,27 +28,17 @@ __all__ = [
     "find_task",
 ]
 
-TASKS: dict[str, type[Task]] = {
-    task.name: task
-    for task in (
-        LanguageModel,
-        TextClassification,
-        SeriesClassification,
-        Tagging,
-        Forecasting,
-        Translator,
-        SpeechRecognition,
-    )
-}
-
-
-def find_task(name: str) -> type[Task]:
-    """Return the task of a name or everyday alias.
-
-    Raises:
-        ConfigError: If there is none, naming the ones there are.
-    """
-    for task in TASKS.values():
-        if name == task.name or name in task.aliases:
-            return task
-    raise ConfigError(f"there is no task {name!r}; choose one of {', '.join(TASKS)}")
+__getattr__ = lazily(
+    __name__,
+    {
+        ".base": ("Task",),
+        ".forecasting.task": ("Forecasting",),
+        ".language_model.task": ("LanguageModel",),
+        ".series_classification.task": ("SeriesClassification",),
+        ".speech.task": ("SpeechRecognition",),
+        ".table": ("TASKS", "find_task"),
+        ".tagging.task": ("Tagging",),
+        ".text_classification.task": ("TextClassification",),
+        ".translation.task": ("Translator",),
+    },
+)

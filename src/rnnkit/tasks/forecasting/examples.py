@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,14 +15,16 @@ from rnnkit.data.panel_files import PanelColumns, read_panel_file
 from rnnkit.data.ragged import Ragged
 from rnnkit.data.stamps import Frequency, parse_stamps
 from rnnkit.errors import DataError
-from rnnkit.tasks.forecasting.config import ForecastingConfig
 from rnnkit.tasks.forecasting.facts import Facts
 from rnnkit.tasks.forecasting.history import Histories, completed, rolling_origins
 from rnnkit.tasks.forecasting.scaling import running_scales, window_scales
+from rnnkit.tasks.forecasting.windows import half_life_of
+
+if TYPE_CHECKING:
+    from rnnkit.tasks.forecasting.config import ForecastingConfig
 
 MOST_ORIGINS, MOST_DRAWN = 20_000, 1000  # of validation; of more every so many-th is taken; where paths are drawn
 LEAST_VALUES = 8  # before training forecasts
-DEFAULT_HALF_LIFE = 48.0  # steps, where no season is known
 
 _log = logging.getLogger("rnnkit.tasks")
 
@@ -308,11 +311,6 @@ def _after_known(series: TimeSeries, known: Histories, index: int, facts: Facts)
     if end <= start or np.allclose(told, remembered, equal_nan=True):
         return series
     return replace(series, first=first + len(values))
-
-
-def half_life_of(facts: Facts, config: ForecastingConfig) -> float:
-    """Return after how many steps a value counts half in the running scales."""
-    return config.half_life or float(max(facts.seasons, default=DEFAULT_HALF_LIFE))
 
 
 def first_seen(values: np.ndarray) -> int:

@@ -8,16 +8,17 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from rnnkit.data.panel import Column, Panel, TimeSeries
 from rnnkit.data.stamps import DAY, WEEK, Frequency
 from rnnkit.errors import DataError
-from rnnkit.tasks.forecasting.config import ForecastingConfig
-from rnnkit.tasks.forecasting.regression import recent_steps
 from rnnkit.tasks.saved import reading
+
+if TYPE_CHECKING:
+    from rnnkit.tasks.forecasting.config import ForecastingConfig
 
 LEAST_SEASONS = 3  # of a series, for its season to be seen
 YEAR_OF_DAYS = 365
@@ -28,6 +29,8 @@ LEAST_CORRELATION = 0.3  # of the changes a season apart
 STANDS_OUT = 0.02  # of a longer season's correlation, beside those of its neighbours
 AS_GOOD = 0.9  # of the best season's correlation: the shortest such season is taken
 MOST_CATEGORIES = 50
+STEPS_A_VALUE = 64  # of training, for every value that is regressed on
+LEAST_RECENT, MOST_RECENT = 4, 168
 
 _log = logging.getLogger("rnnkit.tasks")
 
@@ -221,6 +224,11 @@ class Facts:
             columns = [BesideColumn(**{**one, "categories": tuple(one["categories"])}) for one in saved["columns"]]
             lists = {"seasons": tuple(saved["seasons"]), "columns": tuple(columns), "notes": tuple(saved["notes"])}
             return cls(**{**saved, **lists, "frequency": Frequency(**saved["frequency"])})
+
+
+def recent_steps(steps: int, context: int | None) -> int:
+    """Return how many last values so many training steps are enough to regress on, within a context."""
+    return int(np.clip(steps // STEPS_A_VALUE, LEAST_RECENT, min(MOST_RECENT, context or MOST_RECENT)))
 
 
 def _columns(panel: Panel) -> Iterator[BesideColumn]:

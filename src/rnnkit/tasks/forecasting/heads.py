@@ -12,10 +12,9 @@ from torch.distributions import NegativeBinomial, StudentT
 from torch.nn import functional
 
 from rnnkit.tasks.forecasting.regression import Regression
+from rnnkit.tasks.forecasting.results import LEVELS, MEDIAN
 from rnnkit.tasks.forecasting.windows import Ahead
 
-LEVELS = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
-MEDIAN = LEVELS.index(0.5)
 STEP_SIZE = 16  # of the vector of each step ahead
 STRETCHES = (0.2, 5.0)  # within which validation data may choose
 TRUST = 5.0  # in the regression, before training: the logarithm of its share in the mixture, beside the others'
@@ -78,7 +77,7 @@ class Head(nn.Module):
         """Return the scores that training begins with."""
         raise NotImplementedError
 
-    def mixed(self, state: Tensor, ahead: Ahead) -> tuple[Tensor, Tensor]:
+    def mixed(self, state: Tensor, ahead: Ahead[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the mixture, in units of the scale at the origin, and the scores.
 
         Args:
@@ -105,7 +104,7 @@ class Head(nn.Module):
         shares = weights.masked_fill(~there, -torch.inf).softmax(-1)
         return (shares * simple).sum(-1), scores
 
-    def loss(self, state: Tensor, ahead: Ahead) -> tuple[Tensor, Tensor]:
+    def loss(self, state: Tensor, ahead: Ahead[Tensor]) -> tuple[Tensor, Tensor]:
         """Compute the loss of every step that is known.
 
         Args:
@@ -118,11 +117,11 @@ class Head(nn.Module):
         seen = ~ahead.targets.isnan()
         return self.losses(state, ahead).masked_fill(~seen, 0.0), seen
 
-    def losses(self, state: Tensor, ahead: Ahead) -> Tensor:
+    def losses(self, state: Tensor, ahead: Ahead[Tensor]) -> Tensor:
         """Compute losses, (origins, horizon), of no meaning where a target is NaN."""
         raise NotImplementedError
 
-    def draw(self, state: Tensor, ahead: Ahead, shares: np.ndarray) -> np.ndarray:
+    def draw(self, state: Tensor, ahead: Ahead[Tensor], shares: np.ndarray) -> np.ndarray:
         """Draw the next value: that below which the distribution has a share, (origins,) -> (origins,) float64."""
         raise NotImplementedError
 
@@ -142,7 +141,7 @@ class QuantileHead(Head):
         gaps = [own - other for own, other in zip(away, nearer, strict=True)]
         return [0.0 if index == MEDIAN else math.log(math.expm1(gap)) for index, gap in enumerate(gaps)]
 
-    def forward(self, state: Tensor, ahead: Ahead) -> Tensor:
+    def forward(self, state: Tensor, ahead: Ahead[Tensor]) -> Tensor:
         """Say the quantiles, in units of the scale at the origin.
 
         Args:
@@ -163,7 +162,7 @@ class QuantileHead(Head):
             above = (above * self.stretch[MEDIAN + 1 :]).cummax(-1).values
         return torch.cat([median[..., None] - below, median[..., None], median[..., None] + above], dim=-1)
 
-    def losses(self, state: Tensor, ahead: Ahead) -> Tensor:
+    def losses(self, state: Tensor, ahead: Ahead[Tensor]) -> Tensor:
         """Compute the mean quantile loss of every step."""
         levels = ahead.targets.new_tensor(LEVELS)
         targets = ahead.targets.nan_to_num().clamp(-MOST_TARGET, MOST_TARGET)
@@ -178,19 +177,19 @@ class StudentTHead(Head):
         """Return a scale of 1 error and 5 degrees of freedom, by softplus."""
         return [0.0, math.log(math.expm1(1.0)), math.log(math.expm1(3.0))]
 
-    def forward(self, state: Tensor, ahead: Ahead) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, state: Tensor, ahead: Ahead[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Say degrees of freedom, location and scale, (origins, horizon) each, in units of the scale at the origin."""
         mixture, scores = self.mixed(state, ahead)
         errors = self.regression.errors
         centre, scale, freedom = scores.float().unbind(-1)
         return 2 + functional.softplus(freedom), mixture + errors * centre, errors * functional.softplus(scale) + 1e-4
 
-    def losses(self, state: Tensor, ahead: Ahead) -> Tensor:
+    def losses(self, state: Tensor, ahead: Ahead[Tensor]) -> Tensor:
         """Compute negative log-likelihoods of values in units of the scale."""
         targets = ahead.targets.nan_to_num().clamp(-MOST_TARGET, MOST_TARGET)
         return -StudentT(*self(state, ahead), validate_args=False).log_prob(targets)
 
-    def draw(self, state: Tensor, ahead: Ahead, shares: np.ndarray) -> np.ndarray:
+    def draw(self, state: Tensor, ahead: Ahead[Tensor], shares: np.ndarray) -> np.ndarray:
         """Draw values by their shares."""
         from scipy.special import stdtrit  # slow to import
 
@@ -209,7 +208,7 @@ class NegativeBinomialHead(Head):
         """Return a dispersion of 0.3, by softplus."""
         return [0.0, math.log(math.expm1(0.3))]
 
-    def forward(self, state: Tensor, ahead: Ahead) -> tuple[Tensor, Tensor]:
+    def forward(self, state: Tensor, ahead: Ahead[Tensor]) -> tuple[Tensor, Tensor]:
         """Say mean and dispersion, (origins, horizon) each: the variance is mean + dispersion x mean^2."""
         mixture, scores = self.mixed(state, ahead)
         centre, dispersion = scores.float().unbind(-1)
@@ -218,7 +217,7 @@ class NegativeBinomialHead(Head):
         value = (mixture + self.regression.errors * centre) * spread + level
         return unit * functional.softplus(value / unit) + 1e-4, functional.softplus(dispersion) + 1e-4
 
-    def losses(self, state: Tensor, ahead: Ahead) -> Tensor:
+    def losses(self, state: Tensor, ahead: Ahead[Tensor]) -> Tensor:
         """Compute negative log-likelihoods of counts."""
         mean, dispersion = self(state, ahead)
         level, spread = ahead.scale[:, :1], ahead.scale[:, 1:]
@@ -226,7 +225,7 @@ class NegativeBinomialHead(Head):
         logits = torch.log(mean * dispersion)
         return -NegativeBinomial(1 / dispersion, logits=logits, validate_args=False).log_prob(counts)
 
-    def draw(self, state: Tensor, ahead: Ahead, shares: np.ndarray) -> np.ndarray:
+    def draw(self, state: Tensor, ahead: Ahead[Tensor], shares: np.ndarray) -> np.ndarray:
         """Draw counts by their shares."""
         from scipy.stats import nbinom  # slow to import
 

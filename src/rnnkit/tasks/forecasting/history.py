@@ -177,6 +177,12 @@ def scale_at(histories: Histories, series: np.ndarray, origins: np.ndarray) -> t
     return histories.level[places], histories.spread[places]
 
 
+def in_own_unit(quantiles: np.ndarray, histories: Histories, origins: np.ndarray) -> np.ndarray:
+    """Take quantiles in units of the scale at origins, (origins, horizon, levels), back to those of the values."""
+    level, spread = scale_at(histories, *origins.T)
+    return quantiles * spread[:, None, None] + level[:, None, None]
+
+
 def targets(histories: Histories, series: np.ndarray, origins: np.ndarray, *, horizon: int) -> np.ndarray:
     """Return what came after origins, (windows, horizon) float64, NaN where nothing is known."""
     places = origins[:, None] + np.arange(horizon)

@@ -92,11 +92,11 @@ class HeadEnsemble(nn.Module):
         for one in cast(list[Head], list(self.members)):
             one.stretch_by(factors)
 
-    def forward(self, state: Tensor, ahead: Ahead) -> Tensor:
+    def forward(self, state: Tensor, ahead: Ahead[Tensor]) -> Tensor:
         """Say the mean of the members' quantiles, (origins, horizon, levels)."""
         return torch.stack([head(own, ahead) for head, own in self._each(state)]).mean(0)
 
-    def loss(self, state: Tensor, ahead: Ahead) -> tuple[Tensor, Tensor]:
+    def loss(self, state: Tensor, ahead: Ahead[Tensor]) -> tuple[Tensor, Tensor]:
         """Compute the mean of the members' own losses, (origins, horizon), and which are known."""
         parts = [head.loss(own, ahead) for head, own in self._each(state)]
         return torch.stack([losses for losses, _ in parts]).mean(0), parts[0][1]

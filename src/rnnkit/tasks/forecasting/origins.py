@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnkit.tasks.forecasting.heads import LEVELS
-from rnnkit.tasks.forecasting.history import Histories, scale_at
+from rnnkit.tasks.forecasting.ahead import placed
+from rnnkit.tasks.forecasting.history import Histories, in_own_unit
 from rnnkit.tasks.forecasting.network import ForecastNetwork
 from rnnkit.tasks.forecasting.paths import Memory, draw_quantiles, sums_at
+from rnnkit.tasks.forecasting.results import LEVELS
 from rnnkit.tasks.forecasting.windows import Views
 
 SERIES_AT_ONCE = 64
@@ -26,15 +27,8 @@ def say_quantiles(
 ) -> np.ndarray:
     """Forecast from states at origins: (origins, horizon, levels) float64, transformed as the values are."""
     series, seen = origins.T
-    ahead = views.ahead_of(histories, series, seen)
-    device = network.device
-    return in_own_unit(network.head(hidden, ahead.to(device)), histories, origins)
-
-
-def in_own_unit(quantiles: Tensor, histories: Histories, origins: np.ndarray) -> np.ndarray:
-    """Take quantiles in units of the scale at origins, (origins, horizon, levels), back to float64 ones."""
-    level, spread = scale_at(histories, *origins.T)
-    return quantiles.double().cpu().numpy() * spread[:, None, None] + level[:, None, None]
+    ahead = placed(views.ahead_of(histories, series, seen), network.device)
+    return in_own_unit(network.head(hidden, ahead).double().cpu().numpy(), histories, origins)
 
 
 def forecast_origins(network: ForecastNetwork, views: Views, histories: Histories, origins: np.ndarray) -> np.ndarray:
@@ -87,7 +81,7 @@ def _carried(
             starts = np.minimum(start, histories.values.lengths[series] - 1)
             lengths = np.minimum(histories.values.lengths[series] - starts, time)
             inputs = views.inputs(histories, series, starts, lengths)
-            outputs, state = network(inputs.to(network.device), state=state)
+            outputs, state = network(torch.from_numpy(inputs).to(network.device), state=state)
             inside = (seen > start) & (seen <= start + time)
             if inside.any():
                 chosen = torch.from_numpy(rows[inside]), torch.from_numpy(seen[inside] - 1 - start)
@@ -122,7 +116,7 @@ def _stopped(
                 time = np.minimum(stop - start, STEPS_AT_ONCE)
                 starts = np.minimum(start, lengths - 1)  # a series that is over reads on in vain
                 inputs = views.inputs(histories, series, starts, np.minimum(lengths - starts, time))
-                outputs, state = network(inputs.to(network.device), state=state)
+                outputs, state = network(torch.from_numpy(inputs).to(network.device), state=state)
             assert state is not None
             begun, here = stop, origins[places, 1] == stop
             chosen = torch.from_numpy(rows[here])
@@ -139,5 +133,5 @@ def _windowed(
         starts = np.maximum(seen - views.context, 0)
         inputs = views.inputs(histories, series, starts, seen - starts)
         lengths = torch.from_numpy(seen - starts)
-        outputs, _ = network(inputs.to(network.device), lengths.to(network.device))
+        outputs, _ = network(torch.from_numpy(inputs).to(network.device), lengths.to(network.device))
         yield np.arange(first, first + len(seen)), outputs[torch.arange(len(seen)), lengths - 1]

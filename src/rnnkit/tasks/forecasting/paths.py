@@ -6,13 +6,16 @@ from dataclasses import dataclass, replace
 from typing import Self, cast
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from rnnkit.data.ragged import Ragged
 from rnnkit.kernels import State
-from rnnkit.tasks.forecasting.heads import LEVELS, MEDIAN, Head
+from rnnkit.tasks.forecasting.ahead import placed
+from rnnkit.tasks.forecasting.heads import Head
 from rnnkit.tasks.forecasting.history import Histories
 from rnnkit.tasks.forecasting.network import ForecastNetwork
+from rnnkit.tasks.forecasting.results import LEVELS, MEDIAN
 from rnnkit.tasks.forecasting.scaling import RunningScale, running_sums
 from rnnkit.tasks.forecasting.windows import Views
 
@@ -81,7 +84,7 @@ def _draw(network: ForecastNetwork, views: Views, copies: Histories, memory: Mem
     drawn = np.zeros((len(rows), views.horizon))
     for step in range(views.horizon):
         seen = np.full(len(rows), views.look_back + step)
-        ahead = views.ahead_of(copies, rows, seen).to(network.device)
+        ahead = placed(views.ahead_of(copies, rows, seen), network.device)
         drawn[:, step] = head.draw(hidden, ahead, np.tile(shares[step], len(rows) // PATHS))
         scale = scale.after(drawn[:, step])
         places = copies.offsets + seen
@@ -89,7 +92,7 @@ def _draw(network: ForecastNetwork, views: Views, copies: Histories, memory: Mem
         copies.level[places], copies.spread[places] = scale.level, scale.spread
         if step + 1 < views.horizon:
             inputs = views.inputs(copies, rows, seen, np.ones_like(seen))
-            outputs, state = network(inputs.to(network.device), state=state)
+            outputs, state = network(torch.from_numpy(inputs).to(network.device), state=state)
             hidden = outputs[:, 0]
     return drawn
 

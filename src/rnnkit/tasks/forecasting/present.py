@@ -13,19 +13,18 @@ from torch import Tensor
 from rnnkit.data.ragged import Ragged
 from rnnkit.kernels import State
 from rnnkit.streaming import Question, Work, work_alone
-from rnnkit.tasks.forecasting.history import Histories
+from rnnkit.tasks.forecasting.history import Histories, in_own_unit
 from rnnkit.tasks.forecasting.network import ForecastNetwork
 from rnnkit.tasks.forecasting.origins import (
     SERIES_AT_ONCE,
     STEPS_AT_ONCE,
     forecast_origins,
-    in_own_unit,
     say_quantiles,
 )
 from rnnkit.tasks.forecasting.paths import Memory, draw_quantiles
 from rnnkit.tasks.forecasting.reader import Reader
 from rnnkit.tasks.forecasting.scaling import RunningScale, running_sums, window_scales
-from rnnkit.tasks.forecasting.windows import Views
+from rnnkit.tasks.forecasting.windows import Views, joined
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,8 @@ class Present:
         said, after = self.hidden[row], tuple(part[row] for part in self.state)
         for start in range(0, new, STEPS_AT_ONCE):
             steps = np.array([min(new - start, STEPS_AT_ONCE)])
-            outputs, after = yield Question(
-                reader.read, reader.views.inputs(self.tail, series, first + start, steps), after
-            )
+            inputs = torch.from_numpy(reader.views.inputs(self.tail, series, first + start, steps))
+            outputs, after = yield Question(reader.read, inputs, after)
             said = outputs[:, -1]
         if len(self.tail) == 1:
             return replace(self, state=after, hidden=said)
@@ -182,9 +180,9 @@ class Present:
         if network.head.sampled or views.context is not None:
             return self.forecast(network, views, np.zeros(1, dtype=np.int64))[0]
         origins = np.array([[0, tail.values.lengths[0]]])
-        ahead = views.ahead_of(tail, *origins.T).joined()
+        ahead = torch.from_numpy(joined(views.ahead_of(tail, *origins.T)))
         said, _ = yield Question(reader.say, ahead[:, None], (self.hidden,))
-        return in_own_unit(said.reshape(1, views.horizon, -1), tail, origins)[0]
+        return in_own_unit(said.double().numpy().reshape(1, views.horizon, -1), tail, origins)[0]
 
     def forecast(self, network: ForecastNetwork, views: Views, series: np.ndarray) -> np.ndarray:
         """Forecast from now on: (series,) which -> (series, horizon, levels) float64, transformed as the values are."""
@@ -214,7 +212,7 @@ def _read(
         inputs = views.inputs(tail, series, starts, np.maximum(lengths, 1))
         valid = torch.from_numpy(lengths)
         same = None if (lengths == inputs.shape[1]).all() else valid.to(network.device)  # None costs less
-        outputs, state = network(inputs.to(network.device), same, state)
+        outputs, state = network(torch.from_numpy(inputs).to(network.device), same, state)
         reading = valid > 0
         last[reading] = outputs[reading, valid[reading] - 1]
     return state, last

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from rnnkit.kernels import State
 from rnnkit.session import PackedStack
+from rnnkit.tasks.forecasting.ahead import apart
 from rnnkit.tasks.forecasting.network import ForecastNetwork
 from rnnkit.tasks.forecasting.windows import Views
 
@@ -46,12 +47,12 @@ class Reader:
         """Forecast all steps at once.
 
         Args:
-            ahead: (batch, 1, size) what `Ahead.joined` makes of one origin each.
+            ahead: (batch, 1, size) what `joined` makes of one origin each.
             hidden: (batch, state_size), the only one, what the network said at the origin.
 
         Returns:
             (batch, 1, horizon * levels) quantiles in units of the scale at the origin, and the same `hidden`.
         """
         network = self.network
-        quantiles = network.head(hidden[0].to(network.device), self.views.apart(ahead[:, 0]).to(network.device))
+        quantiles = network.head(hidden[0].to(network.device), apart(self.views, ahead[:, 0].to(network.device)))
         return quantiles.flatten(1)[:, None], hidden

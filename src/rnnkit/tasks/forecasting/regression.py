@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rnnkit.tasks.forecasting.ahead import placed
 from rnnkit.tasks.forecasting.history import Histories, rolling_origins
 from rnnkit.tasks.forecasting.windows import Ahead, Views
 
@@ -13,9 +14,7 @@ MOST_SIZE = 20.0  # in units of the spread; of what lies further away, regressio
 LAST = 1  # place of the last value among what is regressed on; the constant is before it
 LEAST_ERROR = 0.01  # in units of the spread
 RIDGE = 0.01  # penalty of squared weights, beside mean squared errors
-STEPS_A_VALUE = 64  # of training, for every value that is regressed on
 REGRESSED = 2_000_000  # steps ahead of all origins that a regression is fitted to
-LEAST_RECENT, MOST_RECENT = 4, 168
 
 
 class Regression(nn.Module):
@@ -50,7 +49,7 @@ class Regression(nn.Module):
         of_inputs, of_known = self.weights.split([inputs.shape[1], known.shape[2]], dim=1)
         return inputs @ of_inputs.T + (known * of_known).sum(-1)
 
-    def fit(self, ahead: Ahead) -> None:
+    def fit(self, ahead: Ahead[Tensor]) -> None:
         """Choose the weights, and measure the mean absolute error of every step with them.
 
         The penalty draws each step towards the last value or the level, whichever came nearer.
@@ -78,14 +77,9 @@ def _regressed(recent: Tensor, beside: Tensor) -> Tensor:
     return torch.cat([torch.ones_like(values[:, :1]), values, beside], dim=1)
 
 
-def recent_steps(steps: int, context: int | None) -> int:
-    """Return how many last values so many training steps are enough to regress on, within a context."""
-    return int(np.clip(steps // STEPS_A_VALUE, LEAST_RECENT, min(MOST_RECENT, context or MOST_RECENT)))
-
-
 def fit_regression(regression: Regression, views: Views, histories: Histories) -> None:
     """Fit a regression to origins all over some series."""
     lengths, first = histories.values.lengths, np.maximum(histories.starts, 1)
     every = max(1, -(-int(np.maximum(lengths - first, 0).sum() * views.lags.horizon) // REGRESSED))
     origins = rolling_origins(lengths.tolist(), seen=first.tolist(), horizon=1, every=every)
-    regression.fit(views.ahead_of(histories, *origins.T))
+    regression.fit(placed(views.ahead_of(histories, *origins.T)))

@@ -16,9 +16,8 @@ from rnnkit.figures import ForecastPanel
 from rnnkit.metrics.forecasts import diebold_mariano, forecast_metrics, naive_scales, overall_weighted_average
 from rnnkit.tasks.base import Comparison
 from rnnkit.tasks.forecasting.examples import step_number
-from rnnkit.tasks.forecasting.heads import LEVELS, MEDIAN
 from rnnkit.tasks.forecasting.history import Histories, rolling_origins, some_origins, targets
-from rnnkit.tasks.forecasting.results import make_forecast, stamp_words
+from rnnkit.tasks.forecasting.results import LEVELS, MEDIAN, make_forecast, stamp_words
 
 if TYPE_CHECKING:
     from rnnkit.tasks.forecasting.task import Forecasting

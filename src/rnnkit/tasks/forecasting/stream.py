@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from rnnkit.data.ragged import Ragged
-from rnnkit.errors import DataError, StreamError
+from rnnkit.errors import StreamError
 from rnnkit.streaming import Stream, Work, pack_state, unpack_state, work_alone
-from rnnkit.tasks.forecasting.heads import LEVELS, MEDIAN
 from rnnkit.tasks.forecasting.history import completed
 from rnnkit.tasks.forecasting.present import Present
-from rnnkit.tasks.forecasting.results import TickEvent, make_forecast, stamp_words
+from rnnkit.tasks.forecasting.results import LEVELS, MEDIAN, TickEvent, make_forecast, stamp_words
 from rnnkit.tasks.forecasting.scaling import RunningScale
+from rnnkit.tasks.forecasting.values import as_values
 
 if TYPE_CHECKING:
     from rnnkit.tasks.forecasting.task import Forecasting
@@ -176,24 +176,3 @@ class ForecastStream(Stream):
             **dict(zip(names, self._now.state, strict=True)),
             "hidden": self._now.hidden,
         }
-
-
-def as_values(chunk: Sequence[float | None] | np.ndarray) -> np.ndarray:
-    """Turn observations into float64.
-
-    Args:
-        chunk: A value a step, None or NaN where one is missing.
-
-    Returns:
-        (time,) with NaN.
-
-    Raises:
-        DataError: If one is no number, or infinite.
-    """
-    try:
-        values = np.array([math.nan if one is None else one for one in chunk], dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError):
-        raise DataError(f"{str(chunk)[:60]} is no list of numbers; expected a value a step.") from None
-    if np.isinf(values).any():
-        raise DataError(f"value {int(np.isinf(values).argmax()) + 1} is infinite; expected a number.")
-    return values

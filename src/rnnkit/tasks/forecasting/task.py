@@ -20,12 +20,12 @@ from rnnkit.errors import CheckpointError, ConfigError
 from rnnkit.figures import MOST_PANELS, forecast_panels
 from rnnkit.kernels import State
 from rnnkit.tasks.base import Comparison, Loss, Task
+from rnnkit.tasks.forecasting.ahead import placed
 from rnnkit.tasks.forecasting.config import ForecastingConfig
 from rnnkit.tasks.forecasting.examples import (
     Part,
     continue_known,
     encode_part,
-    half_life_of,
     new_steps,
     read_panels,
     split_in_time,
@@ -33,18 +33,19 @@ from rnnkit.tasks.forecasting.examples import (
     warn_of_known,
 )
 from rnnkit.tasks.forecasting.facts import Facts
-from rnnkit.tasks.forecasting.heads import HEADS, LEVELS, Head, fit_stretch
-from rnnkit.tasks.forecasting.history import QUICK_DRAWN, QUICK_ORIGINS, Histories, Lags, some_origins, targets
+from rnnkit.tasks.forecasting.heads import HEADS, Head, fit_stretch
+from rnnkit.tasks.forecasting.history import QUICK_DRAWN, QUICK_ORIGINS, Histories, some_origins, targets
 from rnnkit.tasks.forecasting.network import ForecastNetwork, ensemble_of
 from rnnkit.tasks.forecasting.origins import forecast_origins
 from rnnkit.tasks.forecasting.present import Present
 from rnnkit.tasks.forecasting.reader import Reader
 from rnnkit.tasks.forecasting.regression import Regression, fit_regression
-from rnnkit.tasks.forecasting.results import Forecast, make_forecast
+from rnnkit.tasks.forecasting.results import LEVELS, Forecast, make_forecast
 from rnnkit.tasks.forecasting.scoring import Origins, compare, worst_panels
-from rnnkit.tasks.forecasting.stream import ForecastStream, as_values
+from rnnkit.tasks.forecasting.stream import ForecastStream
 from rnnkit.tasks.forecasting.ticker import Ticker
 from rnnkit.tasks.forecasting.training_windows import TrainingWindows, WindowBatch
+from rnnkit.tasks.forecasting.values import as_values
 from rnnkit.tasks.forecasting.windows import Views
 from rnnkit.tasks.weights import take_weights
 
@@ -84,22 +85,13 @@ class Forecasting(Task):
         self.config, self.facts, self.memory = config, facts, memory
         self._present: Present | None = None
         head_class = HEADS[config.distribution]
-        lags = Lags(facts.seasons, 1 if head_class.sampled else config.horizon)
-        self.views = Views(
-            facts.frequency,
-            lags,
-            facts.features,
-            facts.ahead,
-            config.context,
-            recent=facts.recent,
-            horizon=config.horizon,
-            half_life=half_life_of(facts, config),
-        )
-        networks = [self._draw_network(head_class, lags) for _ in range(config.members)]
+        self.views = Views.learnt(facts, config, horizon=1 if head_class.sampled else config.horizon)
+        networks = [self._draw_network(head_class) for _ in range(config.members)]
         self.network = networks[0] if len(networks) == 1 else ensemble_of(networks)
         self.reader = Reader(self.network, self.views)
 
-    def _draw_network(self, head_class: type[Head], lags: Lags) -> ForecastNetwork:
+    def _draw_network(self, head_class: type[Head]) -> ForecastNetwork:
+        lags = self.views.lags
         head = head_class(
             self.config.projection_size or self.config.hidden_size,
             self.views.known_size,
@@ -175,7 +167,7 @@ class Forecasting(Task):
         del carry, label_smoothing
         device = self.network.device
         outputs, _ = self.network(batch.inputs.to(device), batch.lengths.to(device))
-        ahead = batch.ahead.to(device)
+        ahead = placed(batch.ahead, device)
         losses, seen = self.network.head.loss(outputs[batch.rows, batch.places], ahead)
         return Loss(losses.sum(), int(seen.sum()))
 

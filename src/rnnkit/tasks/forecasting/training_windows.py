@@ -35,7 +35,7 @@ class WindowBatch:
     lengths: Tensor
     rows: Tensor
     places: Tensor
-    ahead: Ahead
+    ahead: Ahead[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,11 @@ class TrainingWindows:
             starts, series = np.maximum(origins - context, 0), series[rows]
             lengths, rows = origins - starts, np.arange(len(origins))
         inputs = self.views.inputs(self.histories, series, starts, lengths)
-        hidden = torch.rand(len(rows)) < HIDDEN
+        hidden = torch.rand(len(rows)).numpy() < HIDDEN
         ahead.known[hidden, :, self.views.calendar_size :] = 0.0
         places = origins - 1 - starts[rows]
         parts = [torch.from_numpy(part) for part in (lengths, rows, places)]
-        return WindowBatch(inputs, parts[0], parts[1], parts[2], ahead)
+        return WindowBatch(torch.from_numpy(inputs), parts[0], parts[1], parts[2], ahead)
 
 
 def _drawn(views: Views) -> int:

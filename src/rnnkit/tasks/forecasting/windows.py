@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from rnnkit.data.stamps import Frequency
 from rnnkit.tasks.forecasting.calendar import calendar_features, calendar_periods
 from rnnkit.tasks.forecasting.history import Histories, Lags, look_back, scale_at, targets
 
+if TYPE_CHECKING:
+    from rnnkit.tasks.forecasting.config import ForecastingConfig
+    from rnnkit.tasks.forecasting.facts import Facts
+
 LEAST_WEIGHT = 0.1
+DEFAULT_HALF_LIFE = 48.0  # steps, where no season is known
+Numbers = TypeVar("Numbers")  # arrays, or tensors
 SCALE_CHANGE = 10.0  # the logarithm of the spread's growth in a step is small
 
 
 @dataclass(frozen=True)
-class Ahead:
+class Ahead(Generic[Numbers]):
     """What a forecast knows at its origins, and what came.
 
     Attributes:
@@ -31,21 +36,13 @@ class Ahead:
         weights: (origins,) float32 of errors in units of the scale: how it compares with the series' usual one.
     """
 
-    known: Tensor
-    lagged: Tensor
-    recent: Tensor
-    beside: Tensor
-    targets: Tensor
-    scale: Tensor
-    weights: Tensor
-
-    def to(self, device: torch.device) -> Ahead:
-        """Return it on a device."""
-        return Ahead(**{name: part.to(device) for name, part in vars(self).items()})
-
-    def joined(self) -> Tensor:
-        """Return all numbers of each origin in a row, (origins, size)."""
-        return torch.cat([part.flatten(1) if part.dim() > 1 else part[:, None] for part in vars(self).values()], dim=1)
+    known: Numbers
+    lagged: Numbers
+    recent: Numbers
+    beside: Numbers
+    targets: Numbers
+    scale: Numbers
+    weights: Numbers
 
 
 @dataclass(frozen=True)
@@ -72,6 +69,21 @@ class Views:
     horizon: int
     half_life: float
 
+    @classmethod
+    def learnt(cls, facts: Facts, config: ForecastingConfig, *, horizon: int) -> Self:
+        """Return the views of a model whose features of steps ahead are of so many steps."""
+        half_life = half_life_of(facts, config)
+        return cls(
+            facts.frequency,
+            Lags(facts.seasons, horizon),
+            facts.features,
+            facts.ahead,
+            config.context,
+            recent=facts.recent,
+            horizon=config.horizon,
+            half_life=half_life,
+        )
+
     @property
     def look_back(self) -> int:
         """How many last steps forecasts look back on, and the features of a new step do."""
@@ -97,7 +109,7 @@ class Views:
         """Features of the calendar."""
         return 2 * len(calendar_periods(self.frequency))
 
-    def inputs(self, histories: Histories, series: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Tensor:
+    def inputs(self, histories: Histories, series: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Return what is known at each step of windows, in units of the scale at the step.
 
         Args:
@@ -127,9 +139,9 @@ class Views:
         parts = [np.stack([one.astype(np.float32) for one in features], axis=-1)]
         parts.append(calendar_features(self.frequency, histories.first[series][:, None] + places))
         parts.append(self._beside(histories, series, places, columns=len(self.columns)))
-        return torch.from_numpy(np.concatenate(parts, axis=-1))
+        return np.concatenate(parts, axis=-1)
 
-    def ahead_of(self, histories: Histories, series: np.ndarray, origins: np.ndarray) -> Ahead:
+    def ahead_of(self, histories: Histories, series: np.ndarray, origins: np.ndarray) -> Ahead[np.ndarray]:
         """Return what is known at origins of the steps ahead, and what came.
 
         Args:
@@ -162,22 +174,7 @@ class Views:
             np.stack([level, spread], axis=1),
             weights,
         )
-        return Ahead(*(torch.from_numpy(part.astype(np.float32)) for part in parts))
-
-    def apart(self, joined: Tensor) -> Ahead:
-        """Return what was joined, (origins, size), by `Ahead.joined`."""
-        horizon, lags = self.lags.horizon, self.lags.behind.shape[1]
-        sizes = [horizon * self.known_size, horizon * lags, self.recent, 2 * len(self.columns), horizon, 2, 1]
-        known, lagged, recent, beside, targets, scale, weights = joined.split(sizes, dim=1)
-        return Ahead(
-            torch.unflatten(known, 1, (horizon, self.known_size)),
-            torch.unflatten(lagged, 1, (horizon, lags)),
-            recent,
-            beside,
-            targets,
-            scale,
-            weights[:, 0],
-        )
+        return Ahead(*(part.astype(np.float32) for part in parts))
 
     def _beside(self, histories: Histories, series: np.ndarray, places: np.ndarray, *, columns: int) -> np.ndarray:
         """Return columns beside the values at some steps, 0 where one is missing, and which are there."""
@@ -190,6 +187,16 @@ class Views:
         found = beside.values[offsets + np.where(inside, places, 0), :columns]
         found = np.where(inside[..., None], found, np.float32("nan"))
         return np.concatenate([np.nan_to_num(found), ~np.isnan(found)], axis=-1, dtype=np.float32)
+
+
+def joined(ahead: Ahead[np.ndarray]) -> np.ndarray:
+    """Return all numbers of each origin in a row, (origins, size)."""
+    return np.concatenate([part.reshape(len(part), -1) for part in vars(ahead).values()], axis=1)
+
+
+def half_life_of(facts: Facts, config: ForecastingConfig) -> float:
+    """Return after how many steps a value counts half in the running scales."""
+    return config.half_life or float(max(facts.seasons, default=DEFAULT_HALF_LIFE))
 
 
 def _older_for_missing(values: np.ndarray) -> np.ndarray:

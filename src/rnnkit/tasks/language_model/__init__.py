@@ -1,11 +1,16 @@
 """Language modelling: predict the next token, score text, write it, follow it live."""
 
-from rnnkit.tasks.language_model.config import LanguageModelConfig
-from rnnkit.tasks.language_model.overlap import Overlap, training_overlap, training_tokens
-from rnnkit.tasks.language_model.results import Candidate, TextScore, TokenEvent, TokenScore, WrittenToken
-from rnnkit.tasks.language_model.stream import LanguageStream
-from rnnkit.tasks.language_model.task import LanguageModel
-from rnnkit.tasks.language_model.writing import Writing
+from typing import TYPE_CHECKING
+
+from rnnkit.lazy import lazily
+
+if TYPE_CHECKING:
+    from rnnkit.tasks.language_model.config import LanguageModelConfig
+    from rnnkit.tasks.language_model.overlap import Overlap, training_overlap, training_tokens
+    from rnnkit.tasks.language_model.results import Candidate, TextScore, TokenEvent, TokenScore, WrittenToken
+    from rnnkit.tasks.language_model.stream import LanguageStream
+    from rnnkit.tasks.language_model.task import LanguageModel
+    from rnnkit.tasks.language_model.writing import Writing
 
 __all__ = [
     "Candidate",
@@ -21,3 +26,25 @@ __all__ = [
     "training_overlap",
     "training_tokens",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        ".config": ("LanguageModelConfig",),
+        ".overlap": (
+            "Overlap",
+            "training_overlap",
+            "training_tokens",
+        ),
+        ".results": (
+            "Candidate",
+            "TextScore",
+            "TokenEvent",
+            "TokenScore",
+            "WrittenToken",
+        ),
+        ".stream": ("LanguageStream",),
+        ".task": ("LanguageModel",),
+        ".writing": ("Writing",),
+    },
+)

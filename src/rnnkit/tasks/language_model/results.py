@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from rnnkit.data.vocabulary import Vocabulary
+from rnnkit.metrics import language_model_metrics
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -87,3 +91,36 @@ def likeliest(log_probabilities: Tensor, vocabulary: Vocabulary, *, count: int) 
     values, ids = log_probabilities.topk(min(count, len(log_probabilities)))
     pairs = zip(values.tolist(), ids.tolist(), strict=True)
     return tuple(Candidate(vocabulary.piece(token), math.exp(value)) for value, token in pairs)
+
+
+def text_score(text: str, tokens: Sequence[TokenScore], following: tuple[Candidate, ...], *, unknown: int) -> TextScore:
+    """Make the score of a text.
+
+    Args:
+        text: The text.
+        tokens: How each was expected.
+        following: What is likely to follow them.
+        unknown: How many of them are not in the vocabulary.
+
+    Returns:
+        The score; of an empty text 0 nats.
+    """
+    if not tokens:
+        return TextScore(text, (), following, 0.0, 1.0, 0.0, 0)
+    nats = sum(one.nats for one in tokens)
+    metrics = language_model_metrics(
+        nats,
+        tokens=len(tokens),
+        characters=len(text),
+        bytes=len(text.encode("utf-8", "surrogatepass")),
+        words=len(text.split()) or 1,
+    )
+    return TextScore(
+        text,
+        tuple(tokens),
+        following,
+        nats,
+        metrics["perplexity"],
+        metrics["bits_per_character"],
+        unknown,
+    )

@@ -36,7 +36,7 @@ from rnnkit.tasks.language_model.corpus import (
 )
 from rnnkit.tasks.language_model.generation import continuations
 from rnnkit.tasks.language_model.network import LanguageNetwork
-from rnnkit.tasks.language_model.results import TextScore, TokenScore
+from rnnkit.tasks.language_model.results import TextScore, TokenScore, text_score
 from rnnkit.tasks.language_model.scoring import score_tokens
 from rnnkit.tasks.language_model.stream import LanguageStream
 from rnnkit.tasks.saved import reading
@@ -258,25 +258,8 @@ class LanguageModel(Task):
     def _predict(self, text: str, candidates: int) -> TextScore:
         stream = LanguageStream(self, candidates=candidates)
         events = [*stream.push(text), *stream.finish()]
-        nats = sum(event.nats for event in events)
-        if not events:
-            return TextScore(text, (), stream.next, 0.0, 1.0, 0.0, 0)
-        metrics = language_model_metrics(
-            nats,
-            tokens=len(events),
-            characters=len(text),
-            bytes=len(text.encode("utf-8", "surrogatepass")),
-            words=len(text.split()) or 1,
-        )
-        return TextScore(
-            text=text,
-            tokens=tuple(TokenScore(event.token, event.nats) for event in events),
-            next=stream.next,
-            nats=nats,
-            perplexity=metrics["perplexity"],
-            bits_per_character=metrics["bits_per_character"],
-            unknown=int((self.vocabulary.encode(text) == UNKNOWN).sum()),
-        )
+        scores = [TokenScore(event.token, event.nats) for event in events]
+        return text_score(text, scores, stream.next, unknown=int((self.vocabulary.encode(text) == UNKNOWN).sum()))
 
     def stream(self, *, candidates: int = 5) -> LanguageStream:
         """Begin a document that is still being written.

@@ -14,7 +14,7 @@ from rnnkit.tasks import weights
 from rnnkit.tasks.classification import Labels, take_scores
 from rnnkit.tasks.saved import reading
 from rnnkit.tasks.series_classification.config import SeriesClassificationConfig
-from rnnkit.tasks.series_classification.features import prepare
+from rnnkit.tasks.series_classification.steps import prepare
 
 if TYPE_CHECKING:
     from rnnkit.tasks.series_classification.task import SeriesClassification

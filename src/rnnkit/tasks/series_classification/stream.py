@@ -15,8 +15,8 @@ from rnnkit.errors import DataError, StreamError
 from rnnkit.kernels import State
 from rnnkit.streaming import Question, Stream, Work, pack_state, unpack_state
 from rnnkit.tasks.classification.network import CHUNK_STEPS
-from rnnkit.tasks.series_classification.features import fill_gaps, is_samples, prepare
 from rnnkit.tasks.series_classification.results import StepEvent, step_event
+from rnnkit.tasks.series_classification.steps import fill_gaps, is_samples, prepare
 
 if TYPE_CHECKING:
     from rnnkit.tasks.series_classification.task import SeriesClassification

@@ -34,10 +34,11 @@ from rnnkit.tasks.classification.network import CHUNK_STEPS
 from rnnkit.tasks.series_classification import beginning
 from rnnkit.tasks.series_classification.config import SeriesClassificationConfig
 from rnnkit.tasks.series_classification.early import SHARES, EarlyRule, accuracy_by_share, share_metrics
-from rnnkit.tasks.series_classification.features import SeriesData, as_points, prepare, step_weights, vary
+from rnnkit.tasks.series_classification.features import SeriesData, step_weights, vary
 from rnnkit.tasks.series_classification.network import SeriesFront, make_network
 from rnnkit.tasks.series_classification.random_convolutions import RandomConvolutions
 from rnnkit.tasks.series_classification.results import SeriesLabel, series_label
+from rnnkit.tasks.series_classification.steps import as_points, prepare
 from rnnkit.tasks.series_classification.stream import SeriesStream, parse_points
 
 SHOWN_SERIES = 3

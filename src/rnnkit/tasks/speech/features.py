@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from rnnkit.tasks.speech.config import SpeechConfig
+if TYPE_CHECKING:
+    from rnnkit.tasks.speech.config import SpeechConfig
 
 MEL_BREAK, MEL_SCALE = 700.0, 1127.0  # of Kaldi's mel scale: 1127 ln(1 + f / 700)
 LOWEST = 20.0  # hertz, where the first band begins

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rnnkit.data.audio import SHIFT_SECONDS
 from rnnkit.data.tokens import Vocabulary
 from rnnkit.decoding.hypotheses import Said
-from rnnkit.tasks.speech.config import SpeechConfig
 from rnnkit.tasks.speech.results import SpokenWord
+
+if TYPE_CHECKING:
+    from rnnkit.tasks.speech.config import SpeechConfig
 
 
 def normalise(text: str, config: SpeechConfig) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,28 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from rnnkit.data.ragged import in_batches
-from rnnkit.data.schemes import Span
-from rnnkit.data.words import WordRules
 from rnnkit.decoding.crf import best_paths, messages
+from rnnkit.tasks.tagging.data import WordBatch
 from rnnkit.tasks.tagging.decoding import span_probability
-from rnnkit.tasks.tagging.features import WordBatch
-from rnnkit.tasks.tagging.results import Entity, Reading, TaggedText, TaggedWord
+from rnnkit.tasks.tagging.lines import Line, entity_of, lines_of, text_of, with_text
+from rnnkit.tasks.tagging.results import Reading, TaggedText, TaggedWord
 
 if TYPE_CHECKING:
     from rnnkit.tasks.tagging.task import Tagging
 
 ROWS, STEPS = 128, 16_384  # of a batch
-
-
-@dataclass
-class Line:
-    """A sentence of an input: its words and where they stand in the text, and what was found out about it."""
-
-    words: list[str]
-    places: list[tuple[int, int]]
-    tagged: list[TaggedWord] = field(default_factory=list)
-    entities: list[Entity] = field(default_factory=list)
-    readings: list[Reading] = field(default_factory=list)
 
 
 def answer(task: Tagging, inputs: Sequence[str | Sequence[str]], *, readings: int) -> list[TaggedText]:
@@ -47,8 +34,8 @@ def answer(task: Tagging, inputs: Sequence[str | Sequence[str]], *, readings: in
         One result a text.
     """
     task.network.eval()
-    texts = [one if isinstance(one, str) else " ".join(one) for one in inputs]
-    lines = [list(_lines(one, text, task.rules)) for one, text in zip(inputs, texts, strict=True)]
+    texts = [text_of(one) for one in inputs]
+    lines = [list(lines_of(one, task.rules)) for one in inputs]
     every = [line for some in lines for line in some]
     lengths = np.array([len(line.words) for line in every], dtype=np.int64)
     for places in in_batches(lengths, batch_size=ROWS, most_steps=STEPS):
@@ -57,26 +44,11 @@ def answer(task: Tagging, inputs: Sequence[str | Sequence[str]], *, readings: in
         TaggedText(
             text,
             tuple(word for line in some for word in line.tagged),
-            tuple(_with_text(one, text) for line in some for one in line.entities),
+            tuple(with_text(one, text) for line in some for one in line.entities),
             tuple(some[0].readings) if len(some) == 1 else (),
         )
         for text, some in zip(texts, lines, strict=True)
     ]
-
-
-def _lines(given: str | Sequence[str], text: str, rules: WordRules) -> Iterator[Line]:
-    """Cut an input into sentences; lines without a word have none."""
-    if not isinstance(given, str):
-        ends = np.cumsum([len(word) + 1 for word in given]).tolist()
-        if given:
-            yield Line(list(given), [(end - 1 - len(word), end - 1) for end, word in zip(ends, given, strict=True)])
-        return
-    begin = 0
-    for line in text.split("\n"):
-        places = [(begin + start, begin + end) for start, end in rules.split(line)]
-        if places:
-            yield Line([text[start:end] for start, end in places], places)
-        begin += len(line) + 1
 
 
 def _tag(task: Tagging, lines: Sequence[Line], readings: int) -> None:
@@ -96,7 +68,7 @@ def _tag(task: Tagging, lines: Sequence[Line], readings: int) -> None:
             ]
             for span in task.tags.spans(numbers):
                 sure = span_probability(chain, found, row, span, numbers[span.first : span.end])
-                line.entities.append(_entity(line, span, sure))
+                line.entities.append(entity_of(line, span, sure))
             line.readings = listed[row] if listed else []
 
 
@@ -115,7 +87,7 @@ def batch_of(sentences: Sequence[Sequence[str]], task: Tagging) -> tuple[Tensor,
     inputs = torch.zeros(len(sentences), int(lengths.max()), dtype=torch.int64)
     for row, words in zip(inputs, sentences, strict=True):
         row[: len(words)] = torch.tensor([numbers.setdefault(word, len(numbers)) for word in words])
-    words = WordBatch(*(part.to(task.device) for part in task.words.encode(list(numbers))))
+    words = WordBatch.place(task.words.encode(list(numbers)), task.device)
     return inputs.to(task.device), words, lengths.to(task.device)
 
 
@@ -133,11 +105,3 @@ def _readings(
         ]
         for rows, parts, length in zip(paths.tolist(), shares, lengths.tolist(), strict=True)
     ]
-
-
-def _entity(line: Line, span: Span, probability: float) -> Entity:
-    return Entity(span.label, "", line.places[span.first][0], line.places[span.end - 1][1], probability)
-
-
-def _with_text(entity: Entity, text: str) -> Entity:
-    return Entity(entity.label, text[entity.start : entity.end], entity.start, entity.end, entity.probability)

@@ -12,8 +12,22 @@ import torch
 from torch import Tensor
 
 from rnnkit.data.ragged import Ragged, load_array
-from rnnkit.tasks.tagging.features import FEATURES, WordBatch, WordFeatures
+from rnnkit.tasks.tagging.features import FEATURES, WordFeatures, WordNumbers
 from rnnkit.tasks.tagging.tags import MISSING
+
+
+class WordBatch(NamedTuple):
+    """WordNumbers as tensors."""
+
+    ids: Tensor
+    characters: Tensor
+    lengths: Tensor
+    features: Tensor
+
+    @classmethod
+    def place(cls, words: WordNumbers, device: torch.device) -> Self:
+        """Put words on a device."""
+        return cls(*(torch.from_numpy(part).to(device) for part in words))
 
 
 class TagBatch(NamedTuple):
@@ -61,7 +75,7 @@ class TagData:
         seen = features.encode(list(numbers))
         rows = [
             np.concatenate([[id, length], found, spelt[: int(length)]]).astype(np.int32)
-            for id, spelt, length, found in zip(*(part.numpy() for part in seen), strict=True)
+            for id, spelt, length, found in zip(*seen, strict=True)
         ]
         empty = np.empty(0, dtype=np.int32)
         spelling = (np.frombuffer(word.encode("utf-8", "surrogatepass"), dtype=np.uint8) for word in numbers)
@@ -116,7 +130,7 @@ class TagData:
         parts = (torch.from_numpy(part).to(device) for part in (inputs.reshape(rows.shape), lengths, targets))
         places, sizes, numbers = parts
         context = None if self.context is None else self._context(self.context, indices, rows.shape[1]).to(device)
-        return TagBatch(places, WordBatch(*(part.to(device) for part in words)), sizes, numbers, context)
+        return TagBatch(places, WordBatch.place(words, device), sizes, numbers, context)
 
     def _context(self, context: np.ndarray, indices: np.ndarray, time: int) -> Tensor:
         """Lay out what the language model says of some sentences."""
@@ -144,9 +158,9 @@ class TagData:
         return cls(words, table, tokens, load_array(folder / "targets.npy"), said)
 
 
-def unpack_words(rows: np.ndarray) -> WordBatch:
+def unpack_words(rows: np.ndarray) -> WordNumbers:
     """Take rows of a table, padded, apart."""
     first = 2 + len(FEATURES)
     missing = max(0, first + 1 - rows.shape[1])
-    table = torch.from_numpy(np.pad(rows, ((0, 0), (0, missing))).astype(np.int64))
-    return WordBatch(table[:, 0], table[:, first:], table[:, 1], table[:, 2:first])
+    table = np.pad(rows, ((0, 0), (0, missing))).astype(np.int64)
+    return WordNumbers(table[:, 0], table[:, first:], table[:, 1], table[:, 2:first])

@@ -53,7 +53,7 @@ def decode_live(chain: Chain, scores: Tensor, lengths: Tensor, *, lag: int) -> l
     Returns:
         The tags of each.
     """
-    live, decoded = FixedLag(chain, lag=lag), []
+    live, decoded = FixedLag(*chain.arrays(), lag=lag), []
     for row, length in zip(scores.float().cpu().numpy(), lengths.tolist(), strict=True):
         live.reset()
         early = [live.push(one) for one in row[:length]]

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from rnnkit.tasks.saved import reading
 
@@ -28,16 +26,16 @@ DIGIT = re.compile(r"[0-9]")
 RUN = re.compile(r"(.)\1+")
 
 
-class WordBatch(NamedTuple):
-    """Distinct words as tensors."""
+class WordNumbers(NamedTuple):
+    """Distinct words in numbers, int64."""
 
-    ids: Tensor
+    ids: np.ndarray
     """(words,) numbers of known words."""
-    characters: Tensor
+    characters: np.ndarray
     """(words, longest) numbers of characters, 0 past the end."""
-    lengths: Tensor
+    lengths: np.ndarray
     """(words,)."""
-    features: Tensor
+    features: np.ndarray
     """(words, len(FEATURES)) numbers of features."""
 
 
@@ -101,7 +99,7 @@ class WordFeatures:
         characters = {one: number for number, one in enumerate(self.characters, start=FIRST_CHARACTER)}
         return words, characters, {one: number for number, one in enumerate(self.features, start=1)}
 
-    def encode(self, words: Sequence[str]) -> WordBatch:
+    def encode(self, words: Sequence[str]) -> WordNumbers:
         """Look distinct words up."""
         known, letters, features = self._numbers
         ids = [known.get(normalise(word), UNKNOWN) for word in words]
@@ -112,12 +110,7 @@ class WordFeatures:
             row[: len(one)] = one
         found = [[features.get(feature, UNKNOWN) for feature in word_features(word)] for word in words]
         table = np.array(found, dtype=np.int64).reshape(len(words), len(FEATURES))
-        return WordBatch(
-            torch.tensor(ids, dtype=torch.int64),
-            torch.from_numpy(characters),
-            torch.tensor(lengths, dtype=torch.int64),
-            torch.from_numpy(table),
-        )
+        return WordNumbers(np.array(ids, dtype=np.int64), characters, np.array(lengths, dtype=np.int64), table)
 
     def knows(self, word: str) -> bool:
         """Whether a word has a number of its own."""

@@ -11,7 +11,8 @@ from rnnkit.kernels import State
 from rnnkit.layers import LAYERS, LockedDropout, Pooling, Stack
 from rnnkit.sequences import valid_mask, zero_padding
 from rnnkit.tasks.tagging.config import TaggingConfig
-from rnnkit.tasks.tagging.features import FEATURES, FIRST_CHARACTER, UNKNOWN, WordBatch, WordFeatures
+from rnnkit.tasks.tagging.data import WordBatch
+from rnnkit.tasks.tagging.features import FEATURES, FIRST_CHARACTER, UNKNOWN, WordFeatures
 from rnnkit.tasks.tagging.reader import LanguageReader
 
 CHARACTER_WIDTH = 3  # of the convolution

@@ -38,7 +38,7 @@ class TagStream(Stream):
         self.model = model
         model.network.eval()
         self.fingerprint = model.fingerprint
-        self.decoder = FixedLag(model.chain, lag=model.config.lag)
+        self.decoder = FixedLag(*model.chain.arrays(), lag=model.config.lag)
         self.reset()
 
     def reset(self) -> None:

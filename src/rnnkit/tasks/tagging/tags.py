@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import torch
 
 from rnnkit.data.schemes import OUTSIDE, Span, detect_scheme, read_spans, split_tag, write_tags
 from rnnkit.data.tagged import TaggedSentence
-from rnnkit.decoding.crf import LinearChain
 from rnnkit.errors import ConfigError, DataError
 from rnnkit.tasks.saved import reading
 
@@ -144,15 +142,19 @@ class TagSet:
             _log.warning("%s is not known, as are %d words' in all: counted as mistakes", first, missing.total())
         return np.array(found, dtype=np.int16)
 
-    def make_chain(self, *, learnt: bool) -> LinearChain:
-        """Make a chain that gives none but proper sequences of tags."""
+    def allowed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Say what proper sequences of tags are.
+
+        Returns:
+            Which a sentence may begin with, (tags,) bool; which (column) may follow which (row), (tags, tags); and
+            which it may end with, (tags,).
+        """
         if self.scheme is None:
-            return LinearChain(len(self), learnt=learnt)
+            return np.ones(len(self), bool), np.ones((len(self), len(self)), bool), np.ones(len(self), bool)
         parts = [split_tag(name) for name in self.names]
-        starts = torch.tensor([prefix in "OBS" for prefix, _ in parts])
-        ends = torch.tensor([prefix in "OES" for prefix, _ in parts])
+        starts, ends = ([prefix in kinds for prefix, _ in parts] for kinds in ("OBS", "OES"))
         follows = [[_follows(before, after) for after in parts] for before in parts]
-        return LinearChain(len(self), starts=starts, follows=torch.tensor(follows), ends=ends, learnt=learnt)
+        return np.array(starts), np.array(follows), np.array(ends)
 
     def spans(self, numbers: Sequence[int]) -> list[Span]:
         """Read the entities of one sentence; none where tags mark none."""

@@ -17,7 +17,7 @@ from rnnkit.data.ragged import Buckets, in_batches
 from rnnkit.data.samples import sample_path
 from rnnkit.data.tagged import TaggedSentences, read_tagged, read_untagged
 from rnnkit.data.words import WordRules
-from rnnkit.decoding.crf import Chain, messages
+from rnnkit.decoding.crf import Chain, LinearChain, messages
 from rnnkit.errors import ConfigError
 from rnnkit.figures import confusion_matrix
 from rnnkit.kernels import State
@@ -96,7 +96,9 @@ class Tagging(Task):
     ) -> None:
         self.config, self.words, self.tags, self.rules = config, words, tags, rules
         self.temperature, self._notes = temperature, tuple(notes)
-        self.network = TaggerNetwork(words, tags.make_chain(learnt=config.decoder == "crf"), config, reader)
+        starts, follows, ends = map(torch.from_numpy, tags.allowed())
+        chain = LinearChain(len(tags), starts=starts, follows=follows, ends=ends, learnt=config.decoder == "crf")
+        self.network = TaggerNetwork(words, chain, config, reader)
 
     @property
     def device(self) -> torch.device:

@@ -12,7 +12,6 @@ from rnnkit.data.ragged import Ragged, load_array
 from rnnkit.data.texts import read_bytes
 from rnnkit.data.tokens import UNKNOWN
 from rnnkit.tasks.classification import LabelledSequences
-from rnnkit.tasks.text_classification.config import TextClassificationConfig
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,3 @@ class TextData(LabelledSequences):
         """Read what `save` wrote."""
         texts = Ragged.load(folder, "texts")
         return cls(Ragged.load(folder, "steps"), load_array(folder / "targets.npy"), texts)
-
-
-def normalise(text: str, config: TextClassificationConfig) -> str:
-    """Prepare a text, or a piece of one, for its vocabulary: the same however it is cut."""
-    return text.replace("Σ", "σ").lower() if config.lowercase else text

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rnnkit.data.tokens import UNKNOWN, Vocabulary
+from rnnkit.tasks.classification.decision import Decision
+from rnnkit.tasks.classification.labels import Labels
 from rnnkit.tasks.classification.results import LabelProbability, likeliest_labels
 
 
@@ -61,3 +64,41 @@ def score_events(
         ScoreEvent(token, likely[0].label, likely[0].probability, likely[:count])
         for token, likely in zip(tokens, listed, strict=True)
     ]
+
+
+def text_label(
+    text: str,
+    tokens: np.ndarray,
+    answers: np.ndarray,
+    *,
+    vocabulary: Vocabulary,
+    labels: Labels,
+    decision: Decision,
+    count: int,
+    live: bool,
+) -> TextLabel:
+    """Make the answer to a text.
+
+    Args:
+        text: As it was given.
+        tokens: (tokens,) of it, DOCUMENT before them.
+        answers: (tokens, labels) probabilities after each, or (1, labels) after the last.
+        vocabulary: Of the tokens.
+        labels: Of the model.
+        decision: How they are chosen.
+        count: How many likely labels to name.
+        live: Whether there are answers after each token.
+
+    Returns:
+        The answer.
+    """
+    names, final = labels.names, answers[-1]
+    likely = likeliest_labels(final, names, count=max(count, 1))
+    given = (likely[0].label,)
+    if labels.multi_label:
+        chosen = decision.chosen(final)
+        given = tuple(names[index] for index in np.argsort(-final, kind="stable") if chosen[index])
+    pieces = [vocabulary.piece(token) for token in tokens[1:]] if live else []
+    events = score_events(pieces, answers[1:] if live else answers[:0], names, count=count)
+    unknown = int(np.count_nonzero(tokens == UNKNOWN))
+    return TextLabel(text, likely[0].label, given, likely[0].probability, likely[:count], unknown, tuple(events))

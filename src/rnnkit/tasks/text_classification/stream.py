@@ -12,8 +12,8 @@ from rnnkit.data.vocabulary import DOCUMENT
 from rnnkit.kernels import State
 from rnnkit.streaming import Question, Work, work_alone
 from rnnkit.tasks.classification.network import CHUNK_STEPS
-from rnnkit.tasks.text_classification.data import normalise
 from rnnkit.tasks.text_classification.results import ScoreEvent, score_events
+from rnnkit.tasks.text_classification.text import normalise
 from rnnkit.tasks.text_stream import TextStream
 
 if TYPE_CHECKING:

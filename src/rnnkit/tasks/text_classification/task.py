@@ -16,7 +16,7 @@ from rnnkit.data.examples import LabelledTexts, read_labelled_texts, read_unlabe
 from rnnkit.data.ragged import Ragged, in_batches
 from rnnkit.data.samples import sample_path
 from rnnkit.data.texts import encode_texts, keep_bytes
-from rnnkit.data.tokens import UNKNOWN, Vocabulary
+from rnnkit.data.tokens import Vocabulary
 from rnnkit.data.vocabulary import load as load_vocabulary
 from rnnkit.data.vocabulary import save as save_vocabulary
 from rnnkit.errors import ConfigError
@@ -26,7 +26,6 @@ from rnnkit.tasks.classification import (
     ClassifierNetwork,
     Decision,
     Labels,
-    likeliest_labels,
 )
 from rnnkit.tasks.classification.base import MOST_STEPS, SCORED_ROWS
 from rnnkit.tasks.classification.labels import split_by_label
@@ -34,11 +33,12 @@ from rnnkit.tasks.classification.network import CHUNK_STEPS
 from rnnkit.tasks.saved import reading
 from rnnkit.tasks.text_classification import beginning
 from rnnkit.tasks.text_classification.config import TextClassificationConfig
-from rnnkit.tasks.text_classification.data import TextData, normalise
+from rnnkit.tasks.text_classification.data import TextData
 from rnnkit.tasks.text_classification.naive_bayes import NaiveBayes
 from rnnkit.tasks.text_classification.network import TokenFront, make_network
-from rnnkit.tasks.text_classification.results import TextLabel, score_events
+from rnnkit.tasks.text_classification.results import TextLabel, text_label
 from rnnkit.tasks.text_classification.stream import ScoreStream
+from rnnkit.tasks.text_classification.text import normalise
 
 EXAMPLES = ("A slow start, then pure joy.", "Two hours of my life that I will never get back.")
 
@@ -209,7 +209,16 @@ class TextClassification(Classification):
             rows, lengths = tokens.padded(places)
             indices: list[int] = places.tolist()
             for index, answers, ids in zip(indices, self._answers(rows, lengths, live), rows, strict=True):
-                results[index] = self._result(inputs[index], ids[: len(tokens[index])], answers, candidates, live)
+                results[index] = text_label(
+                    inputs[index],
+                    ids[: len(tokens[index])],
+                    answers,
+                    vocabulary=self.vocabulary,
+                    labels=self.labels,
+                    decision=self.decision,
+                    count=candidates,
+                    live=live,
+                )
         return [results[index] for index in range(len(inputs))]
 
     def _answers(self, rows: np.ndarray, lengths: np.ndarray, live: bool) -> list[np.ndarray]:
@@ -227,20 +236,6 @@ class TextClassification(Classification):
     def answers(self, scores: Tensor) -> np.ndarray:
         """Turn scores into probabilities, (..., labels)."""
         return self.decision.probabilities(scores.float().cpu().numpy(), multi_label=self.labels.multi_label)
-
-    def _result(self, text: str, ids: np.ndarray, answers: np.ndarray, candidates: int, live: bool) -> TextLabel:
-        names, final = self.labels.names, answers[-1]
-        likely = likeliest_labels(final, names, count=max(candidates, 1))
-        labels = (likely[0].label,)
-        if self.labels.multi_label:
-            chosen = self.decision.chosen(final)
-            labels = tuple(names[index] for index in np.argsort(-final, kind="stable") if chosen[index])
-        pieces = [self.vocabulary.piece(token) for token in ids[1:]] if live else []
-        events = score_events(pieces, answers[1:] if live else answers[:0], names, count=candidates)
-        unknown = int(np.count_nonzero(ids == UNKNOWN))
-        return TextLabel(
-            text, likely[0].label, labels, likely[0].probability, likely[:candidates], unknown, tuple(events)
-        )
 
     def stream(self, *, candidates: int = 5) -> ScoreStream:
         """Begin a text that is still being written.

@@ -15,7 +15,8 @@ from rnnkit.data.texts import read_bytes
 from rnnkit.data.tokens import DOCUMENT, Vocabulary
 from rnnkit.layers.softmax import IGNORED
 from rnnkit.tasks.translation.config import TranslationConfig
-from rnnkit.tasks.translation.data import PairBatch, PairData, normalise
+from rnnkit.tasks.translation.data import PairBatch, PairData
+from rnnkit.tasks.translation.text import normalise
 
 
 def lay_out(sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> PairBatch:

@@ -17,8 +17,7 @@ from rnnkit.tasks.options import (
     refuse_odd_halves,
     refuse_outside,
 )
-
-SUBWORDS = ("bpe", "unigram")
+from rnnkit.tasks.translation.text import SUBWORDS
 
 
 @dataclass(frozen=True)

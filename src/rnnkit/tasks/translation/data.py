@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -13,7 +12,7 @@ from torch import Tensor
 from rnnkit.data.ragged import Ragged, load_array
 from rnnkit.data.texts import read_bytes
 from rnnkit.data.tokens import UNKNOWN
-from rnnkit.tasks.translation.config import SUBWORDS, TranslationConfig
+from rnnkit.tasks.translation.config import TranslationConfig
 
 
 class PairBatch(NamedTuple):
@@ -85,15 +84,6 @@ class PairData:
             Ragged.load(folder, name) for name in ("sources", "targets", "source_texts", "target_texts")
         )
         return cls(sources, targets, load_array(folder / "owners.npy"), source_texts, target_texts)
-
-
-def normalise(text: str, config: TranslationConfig) -> str:
-    """Prepare a text: one Unicode form, single spaces, and one before the first subword, as before every other word."""
-    form = config.normalization
-    text = text if form == "none" else unicodedata.normalize("NFC" if form == "nfc" else "NFKC", text)
-    text = " ".join(text.split())
-    text = text.lower() if config.lowercase else text
-    return f" {text}" if text and config.vocabulary in SUBWORDS else text
 
 
 def learnable(data: PairData, config: TranslationConfig) -> np.ndarray:

@@ -33,9 +33,10 @@ from rnnkit.tasks.base import Comparison, Loss, Task
 from rnnkit.tasks.saved import reading
 from rnnkit.tasks.translation.batches import TrainingPairs, lay_out
 from rnnkit.tasks.translation.config import TranslationConfig
-from rnnkit.tasks.translation.data import PairBatch, PairData, learnable, normalise
+from rnnkit.tasks.translation.data import PairBatch, PairData, learnable
 from rnnkit.tasks.translation.network import Decoding, TranslationNetwork
 from rnnkit.tasks.translation.results import Translation
+from rnnkit.tasks.translation.text import normalise
 from rnnkit.tasks.translation.text_search import TextSearch
 from rnnkit.tasks.weights import take_weights
 

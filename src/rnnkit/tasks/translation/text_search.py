@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,22 +11,20 @@ from torch import Tensor
 
 from rnnkit.data.ragged import in_batches
 from rnnkit.data.texts import encode_texts
-from rnnkit.data.tokens import DOCUMENT, UNKNOWN, WordDecoder
-from rnnkit.data.vocabulary import WordVocabulary
+from rnnkit.data.tokens import DOCUMENT, UNKNOWN
 from rnnkit.decoding.beam import Beam, Hypothesis, Limits, beam_search
 from rnnkit.decoding.search import Sampling
 from rnnkit.errors import ConfigError
 from rnnkit.tasks.translation.batches import padded
-from rnnkit.tasks.translation.data import normalise
 from rnnkit.tasks.translation.pieces import cut_text
 from rnnkit.tasks.translation.results import Alignment, Alternative, Translation
 from rnnkit.tasks.translation.search import NetworkScorer, draw_translations
+from rnnkit.tasks.translation.text import banned_tokens, joined, longest_translation, normalise, written
 
 if TYPE_CHECKING:
     from rnnkit.tasks.translation.task import Translator
 
 ROWS, STEPS = 64, 4096  # sentences and padded source tokens searched at once
-TIMES, MORE = 2, 10  # a translation has at most so many times the tokens of its source, and so many more
 END = "<end>"
 
 
@@ -71,7 +69,7 @@ class TextSearch:
         """Translate texts, a longer one in pieces, those of like length together."""
         pieces = [self._pieces(text) for text in texts]
         found = iter(self._translate([piece for some in pieces for piece in some], candidates=candidates))
-        return [_joined(text, [next(found) for _ in some]) for text, some in zip(texts, pieces, strict=True)]
+        return [joined(text, [next(found) for _ in some]) for text, some in zip(texts, pieces, strict=True)]
 
     def _pieces(self, text: str) -> list[str]:
         config, vocabulary = self.task.config, self.task.source_vocabulary
@@ -98,8 +96,8 @@ class TextSearch:
     def _search(
         self, scorer: NetworkScorer, sources: Tensor, lengths: Tensor, places: np.ndarray
     ) -> list[list[Hypothesis]]:
-        longest = [TIMES * (length - 1) + MORE if length > 1 else 0 for length in lengths.tolist()]
-        state, banned = scorer.begin(sources, lengths), self._banned()
+        longest = [longest_translation(length) for length in lengths.tolist()]
+        state, banned = scorer.begin(sources, lengths), banned_tokens(self.task.target_vocabulary)
         if self.sampling is not None:
             return draw_translations(
                 scorer,
@@ -129,10 +127,6 @@ class TextSearch:
             attends=self.align or not banned,
         )
 
-    def _banned(self) -> tuple[int, ...]:
-        """Only words can be put in the place of what is unknown."""
-        return () if isinstance(self.task.target_vocabulary, WordVocabulary) else (UNKNOWN,)
-
     def _tokens(self, text: str) -> list[int]:
         return self.task.target_vocabulary.encode(normalise(text, self.task.config)).tolist() if text.strip() else []
 
@@ -156,19 +150,8 @@ class TextSearch:
         )
 
     def _text(self, found: Hypothesis, source: str) -> str:
-        """Write tokens as text; an unknown word is the source's that was looked at most."""
-        vocabulary = self.task.target_vocabulary
-        decoder = vocabulary.decoder()
-        if not isinstance(decoder, WordDecoder) or found.attention is None:
-            return vocabulary.decode(found.tokens).strip()
-        assert isinstance(self.task.source_vocabulary, WordVocabulary)
-        words = self.task.source_vocabulary.words_of(source)
-        parts = []
-        for place, token in enumerate(found.tokens):
-            looked = int(found.attention[place, 1 : len(words) + 1].argmax()) if words else 0
-            copied = token == UNKNOWN and words
-            parts.append(decoder.say(words[looked]) if copied else decoder.push(token))
-        return "".join(parts).strip()
+        vocabularies = {"source_words": self.task.source_vocabulary, "target": self.task.target_vocabulary}
+        return written(found.tokens, found.attention, source=source, **vocabularies)
 
     def _alignment(self, found: Hypothesis, tokens: np.ndarray) -> Alignment:
         assert found.attention is not None
@@ -179,17 +162,3 @@ class TextSearch:
             (*(task.target_vocabulary.piece(token) for token in found.tokens), END),
             tuple(tuple(row) for row in weights.tolist()),
         )
-
-
-def _joined(text: str, parts: Sequence[Translation]) -> Translation:
-    """Put the translations of a text's pieces together; only that of a whole text has alternatives and alignment."""
-    if len(parts) == 1:
-        return replace(parts[0], source=text)
-    return Translation(
-        text,
-        " ".join(one.text for one in parts),
-        sum(one.score for one in parts),
-        sum(one.log_probability for one in parts),
-        tokens=sum(one.tokens for one in parts),
-        unknown=sum(one.unknown for one in parts),
-    )

@@ -1,0 +1,72 @@
+"""What runs an exported model: the contract, and what all runners read."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from rnnkit.runner.graphs import Graph
+from rnnkit.tasks.saved import reading
+
+FORMAT = 1
+
+
+class Runner(ABC):
+    """An exported model.
+
+    Args:
+        folder: That `rnnkit export` wrote.
+        threads: That onnxruntime may use.
+
+    Attributes:
+        config: The model's options.
+        graphs: By name.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged.
+    """
+
+    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        self.folder = folder
+        facts = read_facts(folder)
+        self.config: Any = SimpleNamespace(**facts["config"])
+        with reading(folder), np.load(folder / "state.npz", allow_pickle=False) as begun:
+            arrays = {name: begun[name] for name in begun.files}
+            self.graphs = {
+                name: Graph(folder, about, arrays, threads=threads) for name, about in facts["graphs"].items()
+            }
+
+    @property
+    def graph(self) -> Graph:
+        """The only one of most models."""
+        return self.graphs["model"]
+
+    @abstractmethod
+    def predict(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Answer inputs as the model's `predict` does, one result an input."""
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Read `bundle.json`.
+
+    Args:
+        folder: That `rnnkit export` wrote.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or of another format.
+    """
+    path = folder / "bundle.json"
+    with reading(path):
+        facts = json.loads(path.read_text())
+        if facts["format"] != FORMAT:
+            raise ValueError(f"its format is {facts['format']}; expected {FORMAT}")
+        return facts

@@ -1,0 +1,31 @@
+"""Observations as arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from rnnkit.errors import DataError
+
+
+def as_values(chunk: Sequence[float | None] | np.ndarray) -> np.ndarray:
+    """Turn observations into float64.
+
+    Args:
+        chunk: A value a step, None or NaN where one is missing.
+
+    Returns:
+        (time,) with NaN.
+
+    Raises:
+        DataError: If one is no number, or infinite.
+    """
+    try:
+        values = np.array([math.nan if one is None else one for one in chunk], dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        raise DataError(f"{str(chunk)[:60]} is no list of numbers; expected a value a step.") from None
+    if np.isinf(values).any():
+        raise DataError(f"value {int(np.isinf(values).argmax()) + 1} is infinite; expected a number.")
+    return values
