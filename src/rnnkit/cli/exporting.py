@@ -31,7 +31,7 @@ def export(
 
     Args:
         model: A run or model folder.
-        format: onnx, checked against the model before it is written; c, of classifiers of texts and series.
+        format: onnx, checked against the model before it is written; c, of classifiers and forecasters.
         output: Folder to write; export/FORMAT in the run unless given.
         weights: Of ONNX: int8 makes files smaller and products quicker, and answers a little less exact.
         name: Of C: what every name begins with.

@@ -46,21 +46,6 @@ def forecaster_body(task: Forecasting, source: Source) -> str:
     head: Any = task.network.head
     lags, features = views.lags.behind.shape[1], views.input_size
     state = add_stack(source, task.network.stacks[0], "values")
-    names = {
-        "of_state": source.matrix("of_state", head.of_state.weight),
-        "of_state_bias": source.weights("of_state_bias", head.of_state.bias),
-        "of_step": source.matrix("of_step", head.of_step.weight),
-        "between": source.matrix("between", head.between.weight),
-        "between_bias": source.weights("between_bias", head.between.bias),
-        "output": source.matrix("output", head.output.weight),
-        "output_bias": source.weights("output_bias", head.output.bias),
-        "steps": source.weights("steps", head.steps),
-        "stretch": source.weights("stretch", head.stretch),
-        "regression": source.weights("regression", head.regression.weights),
-        "errors": source.weights("errors", head.regression.errors),
-        "behind": source.weights("behind", views.lags.behind),
-        "season_steps": source.weights("seasons", np.array(views.lags.seasons, dtype=np.int64)),
-    }
     sizes = {
         "horizon": views.horizon,
         "levels": len(LEVELS),
@@ -97,7 +82,28 @@ def forecaster_body(task: Forecasting, source: Source) -> str:
         "calendar": block(_calendar(views.frequency)),
         "grid": _grid(views.frequency),
     }
-    return filled("forecaster.h", {**names, **sizes, **words})
+    return filled("forecaster.h", {**_weights(task, source), **sizes, **words})
+
+
+def _weights(task: Forecasting, source: Source) -> dict[str, str]:
+    """Keep the constants of the head, and name them."""
+    head: Any = task.network.head
+    lags = task.views.lags
+    return {
+        "of_state": source.matrix("of_state", head.of_state.weight),
+        "of_state_bias": source.weights("of_state_bias", head.of_state.bias),
+        "of_step": source.matrix("of_step", head.of_step.weight),
+        "between": source.matrix("between", head.between.weight),
+        "between_bias": source.weights("between_bias", head.between.bias),
+        "output": source.matrix("output", head.output.weight),
+        "output_bias": source.weights("output_bias", head.output.bias),
+        "steps": source.weights("steps", head.steps),
+        "stretch": source.weights("stretch", head.stretch),
+        "regression": source.weights("regression", head.regression.weights),
+        "errors": source.weights("errors", head.regression.errors),
+        "behind": source.weights("behind", lags.behind),
+        "season_steps": source.weights("seasons", np.array(lags.seasons, dtype=np.int64)),
+    }
 
 
 def _refuse(task: Forecasting) -> None:

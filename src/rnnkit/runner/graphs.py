@@ -56,7 +56,7 @@ class Graph:
             Outputs, and the state after them.
         """
         names = (*self.inputs, *self.state_names)
-        found: list[Any] = self._session.run(None, dict(zip(names, (*inputs, *state), strict=True)))
+        found: Any = self._session.run(None, dict(zip(names, (*inputs, *state), strict=True)))
         return tuple(found[: self._outputs]), tuple(found[self._outputs :])
 
     def read(self, *inputs: np.ndarray, state: Arrays | None = None) -> tuple[np.ndarray, Arrays]:

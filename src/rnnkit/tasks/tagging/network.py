@@ -14,6 +14,7 @@ from rnnkit.tasks.tagging.config import TaggingConfig
 from rnnkit.tasks.tagging.data import WordBatch
 from rnnkit.tasks.tagging.features import FEATURES, FIRST_CHARACTER, UNKNOWN, WordFeatures
 from rnnkit.tasks.tagging.reader import LanguageReader
+from rnnkit.tasks.tagging.tags import TagSet
 
 CHARACTER_WIDTH = 3  # of the convolution
 BEFORE = AFTER = 2  # neighbours whose features score a word's tag directly
@@ -256,3 +257,9 @@ class DirectScores(nn.Module):
         total = sum(parts[:, place : place + time, place] for place in range(parts.shape[2]))
         assert isinstance(total, Tensor)
         return total, joined[:, time : time + BEFORE].flatten(1)
+
+
+def chain_of(tags: TagSet, *, learnt: bool) -> LinearChain:
+    """Make a chain that gives none but proper sequences of tags."""
+    starts, follows, ends = map(torch.from_numpy, tags.allowed())
+    return LinearChain(len(tags), starts=starts, follows=follows, ends=ends, learnt=learnt)

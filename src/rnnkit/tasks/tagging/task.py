@@ -17,7 +17,7 @@ from rnnkit.data.ragged import Buckets, in_batches
 from rnnkit.data.samples import sample_path
 from rnnkit.data.tagged import TaggedSentences, read_tagged, read_untagged
 from rnnkit.data.words import WordRules
-from rnnkit.decoding.crf import Chain, LinearChain, messages
+from rnnkit.decoding.crf import Chain, messages
 from rnnkit.errors import ConfigError
 from rnnkit.figures import confusion_matrix
 from rnnkit.kernels import State
@@ -30,7 +30,7 @@ from rnnkit.tasks.tagging.config import TaggingConfig
 from rnnkit.tasks.tagging.data import TagBatch, TagData
 from rnnkit.tasks.tagging.decoding import Decoded, decode_live, decode_whole
 from rnnkit.tasks.tagging.features import WordFeatures
-from rnnkit.tasks.tagging.network import TaggerNetwork
+from rnnkit.tasks.tagging.network import TaggerNetwork, chain_of
 from rnnkit.tasks.tagging.reader import LanguageReader
 from rnnkit.tasks.tagging.results import TaggedText
 from rnnkit.tasks.tagging.scoring import confusion, tag_metrics
@@ -96,9 +96,7 @@ class Tagging(Task):
     ) -> None:
         self.config, self.words, self.tags, self.rules = config, words, tags, rules
         self.temperature, self._notes = temperature, tuple(notes)
-        starts, follows, ends = map(torch.from_numpy, tags.allowed())
-        chain = LinearChain(len(tags), starts=starts, follows=follows, ends=ends, learnt=config.decoder == "crf")
-        self.network = TaggerNetwork(words, chain, config, reader)
+        self.network = TaggerNetwork(words, chain_of(tags, learnt=config.decoder == "crf"), config, reader)
 
     @property
     def device(self) -> torch.device:
