@@ -37,6 +37,11 @@ TOPICS: dict[str, tuple[tuple[str, ...], dict[str, Any], list[dict[str, Any]]]] 
         {"steps": 600},
         [{"schedule": one} for one in SCHEDULES],
     ),
+    "schedule to the end": (
+        SHAKESPEARE,
+        {"steps": 6000, "hidden_size": 64},
+        [{"schedule": one} for one in ("one-cycle", "constant")],
+    ),
     "batch size": (SHAKESPEARE, ONE_MINUTE, [{"batch_size": size} for size in (8, 32, 128, 512)]),
     "dropout": (REVIEWS, {"steps": 1500}, [{"dropout": share} for share in (0.0, 0.3, 0.6)]),
     "L2": (REVIEWS, {"steps": 1500}, [{"weight_decay": value} for value in (0.0, 0.01, 0.1)]),

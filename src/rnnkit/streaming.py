@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -209,19 +209,54 @@ class StreamPool:
         rows = sorted(rows, key=lambda row: row.left, reverse=True)
         counts, begun = [min(row.left, self.most_steps) for row in rows], 0
         for end in sorted(set(counts)):
-            some = rows[: sum(count >= end for count in counts)]
+            some = rows if end == counts[-1] else rows[: sum(count >= end for count in counts)]
             inputs = torch.cat([row.steps(end - begun) for row in some])
-            state = tuple(torch.cat(parts) for parts in zip(*(row.state for row in some), strict=True))
-            outputs, after = some[0].question.read(inputs, state)
-            states = zip(*map(_rows, after), strict=True) if after else [()] * len(some)
-            for row, output, state in zip(some, outputs.split(1), states, strict=True):
+            outputs, after = some[0].question.read(inputs, _together([row.state for row in some]))
+            for row, output, state in zip(some, outputs.split(1), _apart(after, len(some)), strict=True):
                 row.take(end - begun, output, state)
             begun = end
 
 
-def _rows(part: Tensor) -> list[Tensor]:
-    """Cut a batch into rows, in copies of a few: a view would keep its whole batch alive as long as its stream."""
-    return [row for some in part.split(ROWS_TOGETHER) for row in some.clone().split(1)]
+class _SideBySide(tuple[Tensor, ...]):
+    """The state of one row, its parts side by side in memory and cut apart only where somebody looks at them.
+
+    A stream that is sent such a state and asks on with it costs a batch one copy, however many parts there are.
+    """
+
+    flat: Tensor
+    """(1, size of all parts)."""
+    sizes: list[int]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.flat.split(self.sizes, dim=1))
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.flat.split(self.sizes, dim=1)[place]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+
+def _together(states: Sequence[State]) -> State:
+    """Make the state of a batch from those of its rows."""
+    if all(isinstance(state, _SideBySide) for state in states):
+        first: Any = states[0]
+        return torch.cat([state.flat for state in states]).split(first.sizes, dim=1)  # type: ignore[attr-defined]
+    return tuple(torch.cat(parts) for parts in zip(*states, strict=True))
+
+
+def _apart(state: State, count: int) -> Iterator[State]:
+    """Cut the state of a batch into rows, in copies of a few: a view would keep its batch alive as long as a stream."""
+    if not state or any(part.dim() != 2 or part.dtype != state[0].dtype for part in state):
+        rows = [[row for some in part.split(ROWS_TOGETHER) for row in some.clone().split(1)] for part in state]
+        yield from zip(*rows, strict=True) if rows else [()] * count
+        return
+    sizes = [part.shape[1] for part in state]
+    for first in range(0, count, ROWS_TOGETHER):
+        for flat in torch.cat([part[first : first + ROWS_TOGETHER] for part in state], dim=1).split(1):
+            parts = _SideBySide()
+            parts.flat, parts.sizes = flat, sizes
+            yield parts
 
 
 class _Row:
@@ -234,6 +269,7 @@ class _Row:
 
     def ask(self, question: Question) -> None:
         self.question, self.state = question, question.state
+        _, self.time, *self.shape = question.inputs.shape
         self.read, self.outputs = 0, list[Tensor]()
 
     @property
@@ -241,15 +277,16 @@ class _Row:
         """Rows of one kind can be read as one batch."""
         question = self.question
         place = None if question.alike is None else (question.alike, self.read)
-        return question.read, place, question.inputs.shape[2:], question.inputs.dtype
+        return question.read, place, *self.shape, question.inputs.dtype
 
     @property
     def left(self) -> int:
         """Steps that have not been read."""
-        return self.question.inputs.shape[1] - self.read
+        return self.time - self.read
 
     def steps(self, count: int) -> Tensor:
-        return self.question.inputs[:, self.read : self.read + count]
+        inputs = self.question.inputs
+        return inputs if count == self.time else inputs[:, self.read : self.read + count]
 
     def take(self, count: int, outputs: Tensor, state: State) -> None:
         self.outputs.append(outputs)

@@ -50,7 +50,7 @@ def draw(step: Any, count: int, batch: int = 1, seed: int = 0, **options: Any) -
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"temperature": -1}, "temperature got -1, expected 0 (greedy) or a number >= 0.0001"),
+        ({"temperature": -1}, "temperature got -1, expected 0 (greedy) or a number in [0.0001, 1e+06]"),
         ({"temperature": 1e-9}, "temperature got 1e-09"),
         ({"temperature": math.nan}, "temperature got nan"),
         ({"temperature": math.inf}, "temperature got inf"),

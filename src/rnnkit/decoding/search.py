@@ -12,7 +12,8 @@ from rnnkit.errors import ConfigError, RunError
 State = TypeVar("State")
 Step = Callable[[torch.Tensor, State], tuple[torch.Tensor, State]]
 
-_LOWEST_TEMPERATURE = 1e-4  # below it float32 logits differ by more than exp can tell apart: greedy says the same
+# Below, float32 logits differ by more than exp can tell apart: greedy says the same. Above, all tokens are alike.
+_TEMPERATURES = (1e-4, 1e6)
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Sampling:
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         temperature = self.temperature
-        greedy_or_warm = temperature == 0 or _LOWEST_TEMPERATURE <= temperature < math.inf
-        _require(greedy_or_warm, "temperature", temperature, f"0 (greedy) or a number >= {_LOWEST_TEMPERATURE}")
+        least, most = _TEMPERATURES
+        greedy_or_warm = temperature == 0 or least <= temperature <= most
+        _require(greedy_or_warm, "temperature", temperature, f"0 (greedy) or a number in [{least}, {most:g}]")
         _require(self.top_k is None or _is_count(self.top_k), "top_k", self.top_k, "an integer >= 1")
         _require(self.top_p is None or 0 < self.top_p <= 1, "top_p", self.top_p, "a number in (0, 1]")
         _require(self.min_p is None or 0 <= self.min_p <= 1, "min_p", self.min_p, "a number in [0, 1]")

@@ -17,6 +17,7 @@ import orjson
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, create_model
 from starlette.exceptions import HTTPException
@@ -42,6 +43,7 @@ class Refusal(BaseModel):
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Refusal, "description": "The body is no text that can be read."},
     401: {"model": Refusal, "description": "No valid API key."},
     413: {"model": Refusal, "description": "The body is too large."},
     422: {"model": Refusal, "description": "The request does not fit the model, or a limit."},
@@ -97,6 +99,7 @@ def make_app(host: Host) -> FastAPI:
 @asynccontextmanager
 async def _life(host: Host, lives: Lives) -> AsyncIterator[None]:
     """Watch the streams while the server runs; when it is told to stop, let them go with their states first."""
+    host.settle()
     loop, watcher = asyncio.get_running_loop(), asyncio.create_task(lives.watch())
     tasks: set[asyncio.Task[None]] = set()
 
@@ -232,7 +235,12 @@ def _add_health(app: FastAPI, host: Host) -> None:
     async def readyz() -> Response:
         return _say(503, "the server is stopping") if host.draining else JSON({"status": "ready"})
 
-    @app.get("/metrics", tags=["server"], summary="Counters and histograms for Prometheus")
+    @app.get(
+        "/metrics",
+        tags=["server"],
+        summary="Counters and histograms for Prometheus",
+        response_class=PlainTextResponse,
+    )
     async def metrics() -> Response:
         return Response(host.meters.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -108,6 +109,11 @@ class Host:
         """Run what answers a request, off the event loop."""
         with self.asked():
             return await asyncio.get_running_loop().run_in_executor(self._requests, function)
+
+    def settle(self) -> None:
+        """Keep the collector of garbage from looking at the models again and again, which takes a third of the time."""
+        gc.collect()
+        gc.freeze()
 
     def close(self) -> None:
         """End the threads, and let the file of seats go."""

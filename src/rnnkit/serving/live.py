@@ -52,6 +52,7 @@ class Live:
         self.seen = 0  # chunks taken
         self.began = self.last = self._saved = time.monotonic()
         self._allowed, self._label = BURST_SECONDS * host.limits.message_rate, ""
+        self._chunks = host.meters.chunks.labels(hosted.name)
         self._turn = asyncio.Lock()  # a chunk is worked, or the stream is ended
 
     async def follow(self) -> None:
@@ -121,7 +122,7 @@ class Live:
     async def _push(self, chunk: Any, began: float) -> None:
         events = await self.host.engine.work(self.stream.taking(chunk))
         self.seen += 1
-        self.host.meters.chunks.labels(self.hosted.name).observe(time.monotonic() - began)
+        self._chunks.observe(time.monotonic() - began)
         events = self._changes(events) if self.options.changes else events
         if events or self.options.acknowledge:
             await self._send({"type": "events", "seen": self.seen, "events": events})

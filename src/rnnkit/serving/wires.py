@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import wave
 from abc import ABC, abstractmethod
@@ -300,7 +299,7 @@ def _samples(message: bytes) -> np.ndarray:
 def _sound(recording: Recording, sample_rate: int) -> np.ndarray:
     try:
         content = base64.b64decode(recording.audio, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also binascii.Error
         raise DataError(f"audio is not base64 ({error})") from None
     with TemporaryDirectory() as folder:
         path = Path(folder) / "audio"

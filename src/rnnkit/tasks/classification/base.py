@@ -92,6 +92,23 @@ class Classification(Task):
         """The front, then each layer."""
         return [self.network.front, *self.network.stack.layers]
 
+    def answering(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Answer every beginning of sequences, going on from `state`.
+
+        Args:
+            inputs: (batch, time, ...) steps, all of them valid.
+            state: Of the network.
+
+        Returns:
+            (batch, time, labels) float64 probabilities on the CPU, and the state after the last step.
+        """
+        scores, after = self.network.running(inputs.to(self.device), state)
+        return torch.from_numpy(self.answers(scores)), after
+
+    def answers(self, scores: Tensor) -> np.ndarray:
+        """Turn scores into probabilities, (..., labels)."""
+        return self.decision.probabilities(scores.float().cpu().numpy(), multi_label=self.labels.multi_label)
+
     # Scoring
 
     def scores(self, data: LabelledSequences, *, most: int | None = None) -> np.ndarray:

@@ -27,5 +27,8 @@ def likeliest_labels(probabilities: np.ndarray, names: Sequence[str], *, count: 
     Returns:
         The likeliest first.
     """
+    if count == 1:  # a third of the time
+        index = int(probabilities.argmax())
+        return (LabelProbability(names[index], float(probabilities[index])),)
     order: list[int] = np.argsort(-probabilities, kind="stable")[:count].tolist()
     return tuple(LabelProbability(names[index], float(probabilities[index])) for index in order)

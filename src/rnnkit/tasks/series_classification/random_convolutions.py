@@ -167,7 +167,7 @@ class RandomConvolutions(DirectScores):
         scores: list[Tensor] = []
         for chunk in self._chunks(inputs):
             outputs, reading = self._convolve(chunk, tuple(reading))
-            totals = sums[:, None] + self._high(outputs).cumsum(1)  # (batch, chunk, features)
+            totals = _running_sums(self._high(outputs), sums)  # (batch, chunk, features)
             counts = steps[:, None] + torch.arange(1, chunk.shape[1] + 1, device=steps.device)[:, None]
             scores.append(self._said(totals / counts, counts))
             sums, steps = totals[:, -1], counts[:, -1]
@@ -205,8 +205,13 @@ class RandomConvolutions(DirectScores):
 
     def _high(self, outputs: Tensor) -> Tensor:
         """Return how far above its thresholds each output is: (batch, time, kernels * thresholds) in [0, 1]."""
-        above = (outputs[..., None] - self.thresholds) / self.widths[:, None] + 0.5
-        return above.clamp(0, 1).flatten(2)
+        above = outputs[..., None] - self.thresholds
+        return above.div_(self.widths[:, None]).add_(0.5).clamp_(0, 1).flatten(2)  # in place: memory is what it takes
+
+
+def _running_sums(parts: Tensor, before: Tensor) -> Tensor:
+    """Add up (batch, time, features) along time, going on from (batch, features)."""
+    return parts.add_(before[:, None]) if parts.shape[1] == 1 else parts.cumsum(1).add_(before[:, None])
 
 
 def _draw(generator: np.random.Generator, *, views: int, typical: float) -> dict[str, np.ndarray]:

@@ -59,7 +59,7 @@ def as_points(chunk: Sequence[Any] | np.ndarray, *, channels: int, sample_rate: 
     if values is None or values.ndim != 2 or values.shape[1] != channels:
         shape = "no list of points" if values is None else f"points of the shape {values.shape}"
         raise DataError(f"a series has {shape}; expected points of {channels} numbers each.")
-    if np.isinf(values).any():
+    if not np.isfinite(values).all() and np.isinf(values).any():
         raise DataError("a series has an infinite value; expected numbers, NaN or null where one is missing.")
     return values
 
@@ -76,8 +76,11 @@ def prepare(values: np.ndarray, config: SeriesClassificationConfig, *, before: n
         (time, channels) float32.
     """
     filled = fill_gaps(values, before)
-    if config.resample is not None:
-        filled = stretch(filled, config.resample)
+    return averaged(filled if config.resample is None else stretch(filled, config.resample), config)
+
+
+def averaged(filled: np.ndarray, config: SeriesClassificationConfig) -> np.ndarray:
+    """Average samples without gaps, (samples, channels), as many as make a step: (time, channels) float32."""
     stride = config.stride or 1
     if stride == 1 or not len(filled):
         return filled.astype(np.float32)

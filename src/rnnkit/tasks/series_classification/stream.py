@@ -16,7 +16,7 @@ from rnnkit.kernels import State
 from rnnkit.streaming import Question, Stream, Work, pack_state, unpack_state
 from rnnkit.tasks.classification.network import CHUNK_STEPS
 from rnnkit.tasks.series_classification.results import StepEvent, step_event
-from rnnkit.tasks.series_classification.steps import fill_gaps, is_samples, prepare
+from rnnkit.tasks.series_classification.steps import averaged, fill_gaps, is_samples
 
 if TYPE_CHECKING:
     from rnnkit.tasks.series_classification.task import SeriesClassification
@@ -65,7 +65,7 @@ class SeriesStream(Stream):
         values = self._hearing.push(np.asarray(chunk)) if sound else self.model.check_points(chunk)
         filled = fill_gaps(values, self._before)
         self._before = filled[-1].copy() if len(filled) else self._before
-        self._samples = np.concatenate([self._samples, filled])
+        self._samples = np.concatenate([self._samples, filled]) if len(self._samples) else filled
         stride = self.model.stride
         ready = len(self._samples) // stride * stride
         steps, self._samples = self._samples[:ready], self._samples[ready:]
@@ -136,13 +136,13 @@ class SeriesStream(Stream):
         """Read whole steps; in a continuous stream one after the other, for any may end the series."""
         if not len(samples):
             return []
-        steps = prepare(samples, self.model.config, before=self._before)
+        steps = averaged(samples, self.model.config)
         size = 1 if self.continuous else CHUNK_STEPS
         found: list[StepEvent] = []
         for first in range(0, len(steps), size):
-            inputs = torch.from_numpy(steps[None, first : first + size]).to(self.model.device)
-            scores, self._state = yield Question(self.model.network.running, inputs, self._state)
-            for answer in self.model.answers(scores)[0]:
+            inputs = torch.from_numpy(steps[None, first : first + size])
+            answers, self._state = yield Question(self.model.answering, inputs, self._state)
+            for answer in answers[0].numpy():
                 self._step += 1
                 self._last = self._event(answer, fired=self._decides(answer))
                 found.append(self._last)

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from rnnkit.baselines.neighbours import NearestSeries
 from rnnkit.data.ragged import Ragged, in_batches
@@ -207,13 +206,9 @@ class SeriesClassification(Classification):
         state, parts = self.network.initial_state(len(rows)), []
         with torch.inference_mode():
             for chunk in torch.from_numpy(rows).to(self.device).split(CHUNK_STEPS, dim=1):
-                scores, state = self.network.running(chunk, state)
-                parts.append(self.answers(scores))
+                answers, state = self.answering(chunk, state)
+                parts.append(answers.numpy())
         return [row[:length] for row, length in zip(np.concatenate(parts, axis=1), lengths, strict=True)]
-
-    def answers(self, scores: Tensor) -> np.ndarray:
-        """Turn scores into probabilities, (..., labels)."""
-        return self.decision.probabilities(scores.float().cpu().numpy(), multi_label=False)
 
     @property
     def decides_early(self) -> bool:

@@ -50,9 +50,8 @@ class ScoreStream(TextStream):
         found: list[ScoreEvent] = []
         for first in range(0, len(ids), CHUNK_STEPS):
             some = ids[first : first + CHUNK_STEPS]
-            inputs = torch.tensor([some], device=self.model.device)
-            scores, self._state = yield Question(self.model.network.running, inputs, self._state)
+            answers, self._state = yield Question(self.model.answering, torch.tensor([some]), self._state)
             if shown:
-                pieces, probabilities = [self.vocabulary.piece(token) for token in some], self.model.answers(scores[0])
-                found += score_events(pieces, probabilities, self.model.labels.names, count=self.candidates)
+                pieces, names = [self.vocabulary.piece(token) for token in some], self.model.labels.names
+                found += score_events(pieces, answers[0].numpy(), names, count=self.candidates)
         return found

@@ -229,13 +229,9 @@ class TextClassification(Classification):
                 return list(self.answers(self.network(inputs, sizes.to(self.device)))[:, None])
             state, parts = self.network.initial_state(len(rows)), []
             for chunk in inputs.split(CHUNK_STEPS, dim=1):
-                scores, state = self.network.running(chunk, state)
-                parts.append(self.answers(scores))
+                answers, state = self.answering(chunk, state)
+                parts.append(answers.numpy())
         return [row[:length] for row, length in zip(np.concatenate(parts, axis=1), lengths, strict=True)]
-
-    def answers(self, scores: Tensor) -> np.ndarray:
-        """Turn scores into probabilities, (..., labels)."""
-        return self.decision.probabilities(scores.float().cpu().numpy(), multi_label=self.labels.multi_label)
 
     def stream(self, *, candidates: int = 5) -> ScoreStream:
         """Begin a text that is still being written.
