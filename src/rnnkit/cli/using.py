@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
@@ -46,6 +46,7 @@ def evaluate(
     backtest: int | None = None,
     test_from: str | None = None,
     beam: int | None = None,
+    weights: Literal["float32", "bfloat16", "int8"] | None = None,
     fusion: Annotated[FusionOptions, Parameter(name="*", group=FUSION)] = NO_FUSION,
     parallel: Annotated[Parallel, Parameter(name="*")] = NO_PARALLEL,
     common: Common = AS_TABLES,
@@ -63,12 +64,17 @@ def evaluate(
             from every step of it unless given.
         test_from: Of a forecaster: forecast from this time stamp, or number of a step, on.
         beam: Of a recogniser of speech: readings kept in the search.
+        weights: Pack the recurrent layers' weights as serve does, to see what that costs; as they are unless given.
         fusion: Of a recogniser: what else has a say.
         parallel: Of a translator: parallel files in place of data.
         common: How to report.
         machine: Where to compute.
     """
     task = open_model(model, machine)
+    if weights is not None:
+        if dynamic:
+            raise ConfigError("--dynamic learns, and packed weights cannot; leave out one of them")
+        task.pack(weights)
     data = _with_parallel(task, model, data, parallel)
     examples, name = _examples(task, model, data)
     if backtest is not None or test_from is not None:
