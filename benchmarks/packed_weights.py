@@ -1,7 +1,8 @@
 """What weights of 16 and of 8 bits cost on real test sets: the same trained models, evaluated three times.
 
-Each model is trained for so many updates with the defaults, one seed a row. tinyshakespeare has no test part: there it is
-the validation part. Needs RNNKIT_DATA. Run: python benchmarks/packed_weights.py [--commit]; --table prints what came of it as Markdown.
+Each model is trained for so many updates with the defaults, one seed a row. Of tinyshakespeare, which has no test part,
+the validation part stands for it. Needs RNNKIT_DATA. Run: python benchmarks/packed_weights.py [--commit]; --table shows
+what came of it as Markdown.
 """
 
 import os
