@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NATIVE := $(wildcard native/*)
-# Two processes, whose threads sleep while they wait: on two cores threads that spin keep the other process from its work.
-PYTEST := OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal
+# Two processes of one thread each but where threads are tested, which sleep while they wait: on two cores more of them keep
+# the other process from its work.
+PYTEST := OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal
 GOALS := $(or $(MAKECMDGOALS),demo)
 
 .DEFAULT_GOAL := help

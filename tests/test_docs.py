@@ -41,6 +41,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = sorted((ROOT / "src" / "rnnkit").rglob("*.py"))
 
+LONG_PAGES = ("comparing.md", "language-model.md")  # half a minute each
 STEPS = 3
 TRAINING_VERBS = {"train", "demo", "compare"}
 COMMAND_SECONDS = 120
@@ -217,7 +218,11 @@ def make_recordings(folder: Path) -> None:
     (folder / "sound.pcm").write_bytes((10_000 * np.sin(2 * np.pi * 400 * seconds)).astype("<i2").tobytes())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow if page.name in LONG_PAGES else ()) for page in PAGES],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
 def test_what_a_page_shows_works(page: Path, page_folder: Path):
     run_page(page.read_text("utf-8"), page.name, page_folder)
 

@@ -18,7 +18,11 @@ def test_an_example_says_what_is_written_in_it(path: Path):
         assert {name: getattr(configs[section], name) for name in written.get(section, {})} == written.get(section, {})
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow if path.stem == "awd-lstm" else ()) for path in EXAMPLES],
+    ids=lambda path: path.stem,
+)
 def test_an_example_trains(path: Path, tiny_text: Path, tmp_path: Path):
     task = read_toml(path)["task"]
     result = train(task, tiny_text, run=tmp_path / "run", config=path, steps=1)

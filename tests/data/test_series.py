@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnnkit.data.points import points
 from rnnkit.data.series import SeriesColumns, SeriesSet, read_series
-from rnnkit.data.series_files import points
 from rnnkit.errors import ConfigError, DataError
 
 ONE, TWO = [[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]], [[4.0, 40.0], [5.0, 50.0]]

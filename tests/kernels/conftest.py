@@ -13,6 +13,9 @@ from rnnkit.kernels import BACKENDS, GatedScan, State
 from rnnkit.kernels.scan import ResetGate, Update
 from rnnkit.layers import LAYERS, GatedLayer
 
+LONG = ("layer-norm", "peephole", "lstm", "gru", "sru")  # of which an interpreted kernel takes seconds
+QUICK_COMPILED = ("rnn", "gru", "mingru")
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that takes `backend` over every backend, and `formula` over every formula."""
@@ -20,6 +23,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", BACKENDS)
     if "formula" in metafunc.fixturenames:
         metafunc.parametrize("formula", FORMULAS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what takes seconds for each formula to the slow tests, where triton is interpreted or layers compiled."""
+    for item in items:
+        name = item.name
+        interpreted = "triton" in name and any(one in name for one in LONG)
+        long = interpreted and ("second_derivatives" in name or "autocast" in name)
+        if long or ("compiled_layer" in name and not any(f"[{one}]" in name for one in QUICK_COMPILED)):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

@@ -368,7 +368,9 @@ def test_a_missing_file_is_refused_before_a_folder_is_made(name: str, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
-@every_task
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "translation" else ()) for name in TASKS]
+)
 def test_the_validation_data_changes_neither_baseline_nor_what_prepares_the_data(name: str, tmp_path: Path):
     sample = TASKS[name].demo_data()
     other = (tmp_path / "other").with_suffix(sample.suffix)

@@ -342,6 +342,7 @@ def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], me
         rnnkit.train("forecast", write(tmp_path / "a.csv", {"y": sine()}), run=tmp_path / "run", **{**TINY, **options})
 
 
+@pytest.mark.slow
 def test_a_likelihood_learns_the_spread_of_what_is_drawn(tmp_path: Path):
     values = 50 + np.random.default_rng(3).standard_t(4, size=1500)
     options = {**TINY, "steps": 60, "distribution": "student-t", "max_epochs": 100.0}

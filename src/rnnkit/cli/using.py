@@ -71,10 +71,7 @@ def evaluate(
         machine: Where to compute.
     """
     task = open_model(model, machine)
-    if weights is not None:
-        if dynamic:
-            raise ConfigError("--dynamic learns, and packed weights cannot; leave out one of them")
-        task.pack(weights)
+    _pack(task, weights, learns=dynamic)
     data = _with_parallel(task, model, data, parallel)
     examples, name = _examples(task, model, data)
     if backtest is not None or test_from is not None:
@@ -106,6 +103,14 @@ def evaluate(
         print_metrics(metrics, baselines, title=f"{model} on {name} ({seconds:.1f} s)", unit=task.unit)
         for line in _lines(compared, pictures, adaptation):
             print(line)
+
+
+def _pack(task: Task, weights: str | None, *, learns: bool) -> None:
+    if weights is None:
+        return
+    if learns:
+        raise ConfigError("--dynamic learns, and packed weights cannot; leave out one of them")
+    task.pack(weights)
 
 
 def _lines(compared: Comparison, pictures: Sequence[Path], adaptation: Mapping[str, float]) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from rnnkit.data.audio import BANDS, hear, is_audio
 from rnnkit.data.examples import JSON_SUFFIXES, LABEL_NAMES, json_lines
+from rnnkit.data.points import points
 from rnnkit.data.readers import read_text
 from rnnkit.data.tables import Table, read_table
 from rnnkit.errors import ConfigError, DataError
@@ -175,23 +176,6 @@ def _read_json(path: Path, columns: SeriesColumns, *, labelled: bool) -> SeriesF
     said = "" if label is None else f", label from {label!r}"
     note = f"{path}: JSON lines; {_count(width, 'channel')} from {key!r}{said}"
     return SeriesFile(good, names, sorted(problems + more), [*corpus.notes(), note])
-
-
-def points(value: Any) -> np.ndarray | None:
-    """Turn a list of numbers or of points into (time, channels) float32; None where it is neither."""
-    if not isinstance(value, list):
-        return None
-    rows = [point if isinstance(point, list) else [point] for point in value]
-    widths = {len(row) for row in rows}
-    if len(widths) > 1 or not all(number is None or _is_number(number) for row in rows for number in row):
-        return None
-    filled = [[math.nan if number is None else number for number in row] for row in rows]
-    with np.errstate(over="ignore"):  # what float32 does not hold is infinite, and refused as that
-        return np.array(filled, dtype=np.float32).reshape(len(rows), max(widths, default=1))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _values_key(objects: Sequence[tuple[int, dict[str, Any]]], wanted: str | None, path: Path) -> str:

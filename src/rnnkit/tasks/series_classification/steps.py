@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnkit.data.audio import log_mel
-from rnnkit.data.series_files import points
+from rnnkit.data.points import points
 from rnnkit.errors import DataError
 
 if TYPE_CHECKING:
