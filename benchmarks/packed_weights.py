@@ -17,7 +17,7 @@ from rnnkit.tasks import find_task
 
 KINDS = ("float32", "bfloat16", "int8")
 SEEDS = (1, 2, 3)
-# Task, folder of the data, files to train on, to choose the best state on, and to test on; options; metrics shown.
+# Task, files to train on, to choose the best state on, and to test on; options; metrics shown.
 JOBS: dict[str, tuple[str, tuple[str, str, str], dict[str, Any], tuple[str, ...]]] = {
     "tinyshakespeare": (
         "language-model",

@@ -88,13 +88,13 @@ class Client:
                 self.seen = int(orjson.loads(body)["seen"])
             elif body.startswith(b'{"type":"events"') and self.answered:
                 self.late.append(now - self.sent[len(self.late)])
-            elif kind == 1 and not body.startswith(b'{"type":"events"'):
+            elif kind == 1 and self.ready and not body.startswith(b'{"type":"events"'):
                 raise RuntimeError(body.decode())
 
 
 @contextmanager
 def server(folder: Path, *, streams: int, workers: int) -> Iterator[tuple[str, int, int]]:
-    """Serve a gesture model trained for a moment; give host, port and process id."""
+    """Serve the folder's gestures, trained for a moment if there are none; give host, port and process id."""
     model = folder / "gestures"
     if not model.exists():
         rnnkit.train("gesture", sample_path("strokes"), run=model, steps=150)
@@ -147,11 +147,11 @@ def feed(host: str, port: int, pid: int, *, streams: int, seconds: float, trying
     end, tried = begin + WARM_SECONDS + seconds, list[Client]()
     memory: list[float] = []
     spent, asked, generator = computed(pid), 0, time.process_time()
-    order, place, ended = clients, 0, False
+    place, ended = 0, False
     while True:
         now = time.monotonic()
-        while order[place].due <= now and order[place].due < end:
-            order[place].send(packet, now)
+        while clients[place].due <= now and clients[place].due < end:
+            clients[place].send(packet, now)
             asked, place = asked + 1, (place + 1) % streams
         if now > end and not ended:
             ended = True
@@ -165,7 +165,7 @@ def feed(host: str, port: int, pid: int, *, streams: int, seconds: float, trying
             poll.register(tried[-1].socket.fileno(), select.EPOLLIN)
         if now - begin > WARM_SECONDS + len(memory) * seconds / 10:
             memory.append(resident(pid))
-        for number, _ in poll.poll(max(0.0, min(order[place].due - time.monotonic(), 0.005))):
+        for number, _ in poll.poll(max(0.0, min(clients[place].due - time.monotonic(), 0.005))):
             one = sockets[number]
             one.receive()
             if one.code and one in tried:

@@ -99,7 +99,7 @@ _HOMES = {
     "rnnkit.tasks": ("TASKS",),
     "rnnkit.training": ("resume", "train"),
 }
-_find = lazily(__name__, _HOMES)
+_find, _ = lazily(__name__, _HOMES)
 
 __all__ = ["__version__", "kernels", *sorted(sum(_HOMES.values(), ()))]  # noqa: PLE0604 - names resolved lazily below
 

@@ -218,30 +218,17 @@ class StreamPool:
 
 
 class _SideBySide(tuple[Tensor, ...]):
-    """The state of one row, its parts side by side in memory and cut apart only where somebody looks at them.
-
-    A stream that is sent such a state and asks on with it costs a batch one copy, however many parts there are.
-    """
+    """The state of one row whose parts are views of one tensor, so that a batch of rows is one copy of each."""
 
     flat: Tensor
     """(1, size of all parts)."""
-    sizes: list[int]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.flat.split(self.sizes, dim=1))
-
-    def __getitem__(self, place: Any) -> Any:
-        return self.flat.split(self.sizes, dim=1)[place]
-
-    def __len__(self) -> int:
-        return len(self.sizes)
 
 
 def _together(states: Sequence[State]) -> State:
     """Make the state of a batch from those of its rows."""
     if all(isinstance(state, _SideBySide) for state in states):
-        first: Any = states[0]
-        return torch.cat([state.flat for state in states]).split(first.sizes, dim=1)  # type: ignore[attr-defined]
+        sizes = [part.shape[1] for part in states[0]]
+        return torch.cat([state.flat for state in states]).split(sizes, dim=1)  # type: ignore[attr-defined]
     return tuple(torch.cat(parts) for parts in zip(*states, strict=True))
 
 
@@ -254,8 +241,8 @@ def _apart(state: State, count: int) -> Iterator[State]:
     sizes = [part.shape[1] for part in state]
     for first in range(0, count, ROWS_TOGETHER):
         for flat in torch.cat([part[first : first + ROWS_TOGETHER] for part in state], dim=1).split(1):
-            parts = _SideBySide()
-            parts.flat, parts.sizes = flat, sizes
+            parts = _SideBySide(flat.split(sizes, dim=1))
+            parts.flat = flat
             yield parts
 
 

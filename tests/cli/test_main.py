@@ -83,6 +83,16 @@ def test_json_reports_are_one_object_with_the_common_keys(trained, tiny_text, ca
     assert report["baselines"]["n-gram"].keys() == report["metrics"].keys()
 
 
+def test_evaluate_says_what_packed_weights_cost(trained, tiny_text, capsys):
+    assert main(["evaluate", str(trained), str(tiny_text), "--json"]) == 0
+    exact = json.loads(capsys.readouterr().out)["metrics"]["nats"]
+    assert main(["evaluate", str(trained), str(tiny_text), "--weights", "int8", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["weights"] == "int8"
+    assert 0 < abs(told["metrics"]["nats"] - exact) < 0.05
+    assert "packed weights cannot" in refused(capsys, "evaluate", str(trained), "--weights", "int8", "--dynamic")
+
+
 def test_evaluate_without_data_takes_the_validation_data_of_the_run(trained, capsys):
     assert main(["evaluate", str(trained), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -57,14 +57,14 @@ def test_what_the_description_allows_and_forbids_is_answered_as_it_says(everythi
 
 def nonsense(generator: random.Random) -> str | bytes:
     """Draw a message: bytes, text, JSON of the wrong kind, or nearly a right one."""
-    values: list[Any] = [None, -1, 1e308, "x" * 50, [], [[]], [["a"]], {"a": 1}, [[1e39] * 3], "\ud800", [None] * 9]
+    values: list[Any] = [None, -1, 1e308, "x" * 50, [], [[]], [["a"]], {"a": 1}, [[1e39] * 3], [None] * 9]
     kind = generator.randrange(5)
     if kind == 0:
         return generator.randbytes(generator.randrange(200))
     if kind == 1:
         return "".join(chr(generator.randrange(1, 0xD000)) for _ in range(generator.randrange(60)))
     action = generator.choice(["push", "restore", "finish", "reset", "state", "ping", "open", ""])
-    message = {action: generator.choice(values[:-2])}
+    message = {action: generator.choice(values)}
     return orjson.dumps(message if kind < 4 else [message, action]).decode()
 
 
@@ -91,7 +91,7 @@ def test_nonsense_on_a_stream_changes_no_other(everything: Any, name: str):
                     codes.append(closed.rcvd.code if closed.rcvd else None)
         calm.send(right)
         assert orjson.loads(calm.recv()) == expected
-    assert 1011 not in codes  # what the server itself is to blame for
+    assert not {None, 1011} & set(codes)  # what the server itself is to blame for
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> None:

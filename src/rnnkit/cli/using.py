@@ -70,8 +70,7 @@ def evaluate(
         common: How to report.
         machine: Where to compute.
     """
-    task = open_model(model, machine)
-    _pack(task, weights, learns=dynamic)
+    task = _packed(open_model(model, machine), weights, learns=dynamic)
     data = _with_parallel(task, model, data, parallel)
     examples, name = _examples(task, model, data)
     if backtest is not None or test_from is not None:
@@ -91,6 +90,7 @@ def evaluate(
                 "task": task.name,
                 "model": str(model),
                 "data": name,
+                **({"weights": weights} if weights else {}),
                 "metrics": metrics,
                 "baselines": baselines,
                 **({"against": compared.against, "remarks": compared.remarks} if compared.remarks else {}),
@@ -105,12 +105,15 @@ def evaluate(
             print(line)
 
 
-def _pack(task: Task, weights: str | None, *, learns: bool) -> None:
+def _packed(task: Task, weights: str | None, *, learns: bool) -> Task:
+    """Pack a model's weights, and say which stay as they are."""
     if weights is None:
-        return
+        return task
     if learns:
         raise ConfigError("--dynamic learns, and packed weights cannot; leave out one of them")
-    task.pack(weights)
+    for name, reason in task.pack(weights).items():
+        print(f"{name} keeps its own weights: {reason}", file=sys.stderr)
+    return task
 
 
 def _lines(compared: Comparison, pictures: Sequence[Path], adaptation: Mapping[str, float]) -> list[str]:

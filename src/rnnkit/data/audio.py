@@ -235,3 +235,11 @@ def frame_length(sample_rate: int) -> int:
 
 def _missing(error: ImportError) -> ConfigError:
     return ConfigError(f"audio needs a package that is missing ({error}): pip install 'rnnkit[speech]'")
+
+
+def checked_samples(samples: np.ndarray) -> np.ndarray:
+    """Return samples, or refuse what is none by a DataError."""
+    if samples.ndim != 1 or not np.isfinite(samples).all():
+        what = f"the shape {samples.shape}" if samples.ndim != 1 else "a sample that is not finite"
+        raise DataError(f"a recording has {what}; expected (samples,) finite numbers in [-1, 1].")
+    return samples

@@ -17,8 +17,11 @@ def points(value: Any) -> np.ndarray | None:
     if len(widths) > 1 or not all(number is None or _is_number(number) for row in rows for number in row):
         return None
     filled = [[math.nan if number is None else number for number in row] for row in rows]
-    with np.errstate(over="ignore"):  # what float32 does not hold is infinite, and refused as that
-        return np.array(filled, dtype=np.float32).reshape(len(rows), max(widths, default=1))
+    try:
+        with np.errstate(over="ignore"):  # what float32 does not hold is infinite, and refused as that
+            return np.array(filled, dtype=np.float32).reshape(len(rows), max(widths, default=1))
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
 
 
 def _is_number(value: Any) -> bool:

@@ -13,7 +13,7 @@ State = TypeVar("State")
 Step = Callable[[torch.Tensor, State], tuple[torch.Tensor, State]]
 
 # Below, float32 logits differ by more than exp can tell apart: greedy says the same. Above, all tokens are alike.
-_TEMPERATURES = (1e-4, 1e6)
+TEMPERATURES = (1e-4, 1e6)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Sampling:
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
         temperature = self.temperature
-        least, most = _TEMPERATURES
+        least, most = TEMPERATURES
         greedy_or_warm = temperature == 0 or least <= temperature <= most
         _require(greedy_or_warm, "temperature", temperature, f"0 (greedy) or a number in [{least}, {most:g}]")
         _require(self.top_k is None or _is_count(self.top_k), "top_k", self.top_k, "an integer >= 1")

@@ -15,9 +15,9 @@ from rnnkit.decoding.crf import Chain
 from rnnkit.errors import ConfigError
 from rnnkit.export.conversion import convert, largest_error, quantised
 from rnnkit.export.graphs import Graph, graphs_of
+from rnnkit.runner.base import FORMAT
 from rnnkit.tasks import Tagging, Task
 
-FORMAT = 1
 KINDS = ("float32", "int8")
 
 

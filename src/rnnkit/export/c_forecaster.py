@@ -16,6 +16,7 @@ from rnnkit.tasks.forecasting.heads import STEP_SIZE
 from rnnkit.tasks.forecasting.regression import MOST_SIZE
 from rnnkit.tasks.forecasting.results import LEVELS, MEDIAN
 from rnnkit.tasks.forecasting.scaling import LEAST_SPREAD, RunningScale
+from rnnkit.tasks.forecasting.values import LARGEST
 from rnnkit.tasks.forecasting.windows import SCALE_CHANGE
 
 CYCLES = {
@@ -74,6 +75,7 @@ def forecaster_body(task: Forecasting, source: Source) -> str:
         "step": block(source.step),
         "state": state,
         "most": number(MOST_SIZE),
+        "largest": repr(LARGEST),
         "decay": repr(RunningScale.begin(views.half_life).decay),
         "least": repr(LEAST_SPREAD),
         "change": repr(SCALE_CHANGE),

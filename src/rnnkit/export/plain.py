@@ -35,7 +35,9 @@ def export_c(task: Task, folder: Path, *, name: str) -> list[Path]:
     """
     source = Source(name)
     if isinstance(task, Forecasting):
-        text = _header(source, task, forecaster_body(task, source), read="values of a series", given=", number")
+        said = f"stream.quantiles[step][level]           after every step; {name}_levels names the levels"
+        body = forecaster_body(task, source)
+        text = _header(source, task, body, read="values of a series", said=said, given=", number")
     elif isinstance(task, (TextClassification, SeriesClassification)):
         if not task.network.streamable:
             raise ConfigError("the model reads backwards too; train one without --bidirectional to have it in C")
@@ -110,13 +112,11 @@ def _classifier(source: Source, task: Any, template: str, values: Mapping[str, o
         "begin": block(source.reset),
     }
     body = filled("classifier.h", {**common, "body": filled(template, {**common, **values})})
-    return _header(source, task, body, read=read)
-
-
-def _header(source: Source, task: Task, body: str, *, read: str, given: str = "") -> str:
-    name = source.name
     said = f"stream.probabilities[label]            after every step; {name}_labels[stream.label] is the likeliest"
-    if isinstance(task, Forecasting):
-        said = f"stream.quantiles[step][level]           after every step; {name}_levels names the levels"
+    return _header(source, task, body, read=read, said=said)
+
+
+def _header(source: Source, task: Task, body: str, *, read: str, said: str, given: str = "") -> str:
+    name = source.name
     values = {"name": name, "upper": name.upper(), "task": task.name, "read": read, "given": given, "said": said}
     return filled("header.h", {**values, "runtime": filled("plain.h", {}), "body": body})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from rnnkit.runner.graphs import Graph
 from rnnkit.tasks.saved import reading
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Runner(ABC):
@@ -35,9 +36,9 @@ class Runner(ABC):
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         self.folder = folder
         facts = read_facts(folder)
-        self.config: Any = SimpleNamespace(**facts["config"])
-        with reading(folder), np.load(folder / "state.npz", allow_pickle=False) as begun:
-            arrays = {name: begun[name] for name in begun.files}
+        with reading(folder):
+            self.config: Any = SimpleNamespace(**facts["config"])
+            arrays = read_arrays(folder / "state.npz")
             self.graphs = {
                 name: Graph(folder, about, arrays, threads=threads) for name, about in facts["graphs"].items()
             }
@@ -50,6 +51,12 @@ class Runner(ABC):
     @abstractmethod
     def predict(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Answer inputs as the model's `predict` does, one result an input."""
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of an .npz file; within `reading`, for its sake if it is damaged."""
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as saved:  # np.load leaves a damaged file open
+        return {name: saved[name] for name in saved.files}
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -68,5 +75,5 @@ def read_facts(folder: Path) -> dict[str, Any]:
     with reading(path):
         facts = json.loads(path.read_text())
         if facts["format"] != FORMAT:
-            raise ValueError(f"its format is {facts['format']}; expected {FORMAT}")
+            raise ValueError(f"its format is {facts['format']}; expected {FORMAT}: export the model again")
         return facts

@@ -70,8 +70,7 @@ class SeriesRunner(_Classifier):
         self.rule = EarlyRule.load(folder)
         with reading(folder / "series.json"):
             facts = json.loads((folder / "series.json").read_text())
-            self.means, self.config.stride = np.array(facts["means"], dtype=np.float32), int(facts["stride"])
-            self.hears = bool(facts["audio"])
+            self.means, self.hears = np.array(facts["means"], dtype=np.float32), bool(facts["audio"])
 
     def predict(self, inputs: Sequence[Any], *, candidates: int = 10) -> list[SeriesLabel]:
         """Label series, as `SeriesClassification.predict` does."""

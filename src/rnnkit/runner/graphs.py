@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from rnnkit.errors import CheckpointError
+
 CHUNK_STEPS = 4096  # of a long sequence read at once
 
 Arrays = tuple[np.ndarray, ...]
@@ -28,9 +30,11 @@ class Graph:
     def __init__(self, folder: Path, facts: dict[str, Any], begun: dict[str, np.ndarray], *, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        self._session = onnxruntime.InferenceSession(
-            folder / facts["file"], options, providers=["CPUExecutionProvider"]
-        )
+        path = folder / facts["file"]
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise CheckpointError(f"{path} cannot be read ({error}); export the model again") from error
         self.inputs, self.state_names = list(facts["inputs"]), list(facts["state"])
         self.any_time, self.multiple = facts["steps"] == "any", int(facts["multiple"])
         self.begun: Arrays = tuple(begun[name] for name in self.state_names)
@@ -40,10 +44,6 @@ class Graph:
     def whole(self) -> bool:
         """Whether it takes whole sequences with their lengths."""
         return "lengths" in self.inputs
-
-    def size_of(self, name: str) -> int:
-        """Return the size of an input's last axis."""
-        return next(one.shape[-1] for one in self._session.get_inputs() if one.name == name)
 
     def run(self, *inputs: np.ndarray, state: Sequence[np.ndarray] = ()) -> tuple[Arrays, Arrays]:
         """Run it once.

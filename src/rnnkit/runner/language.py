@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnkit.data.tokens import DOCUMENT, UNKNOWN
 from rnnkit.data.vocabulary import load as load_vocabulary
+from rnnkit.errors import ConfigError
 from rnnkit.runner.base import Runner
 from rnnkit.runner.graphs import Arrays
 from rnnkit.tasks.language_model.results import Candidate, TextScore, TokenScore, text_score
@@ -50,7 +51,12 @@ class LanguageRunner(Runner):
 
         Returns:
             The continuation, without the prompt.
+
+        Raises:
+            ConfigError: If `max_tokens` is below 1.
         """
+        if max_tokens < 1:
+            raise ConfigError(f"max_tokens is {max_tokens}; expected at least 1")
         tokens, state = [DOCUMENT, *self.vocabulary.encode(prompt).tolist()], self.graph.begun
         decoder, text = self.vocabulary.decoder(), ""
         for _ in range(max_tokens):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnkit.data.audio import log_mel, read_audio
+from rnnkit.data.audio import checked_samples, log_mel, read_audio
 from rnnkit.data.tokens import UNKNOWN
 from rnnkit.data.vocabulary import load as load_vocabulary
 from rnnkit.decoding.ctc import GreedyCTC
@@ -36,7 +36,7 @@ class SpeechRunner(Runner):
 
     def _transcript(self, one: str | Path | np.ndarray, number: int) -> Transcript:
         name = f"recording {number}" if isinstance(one, np.ndarray) else str(one)
-        samples = one if isinstance(one, np.ndarray) else read_audio(one, self.sample_rate)
+        samples = checked_samples(one if isinstance(one, np.ndarray) else read_audio(one, self.sample_rate))
         frames = log_mel(samples, self.sample_rate, bands=self.config.bands)
         running = self.config.normalization == "running"
         placed = self.level.apply(frames, self.level.begin(), running=running)[0]

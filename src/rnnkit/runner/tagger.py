@@ -11,13 +11,15 @@ import numpy as np
 
 from rnnkit.data.schemes import Span
 from rnnkit.data.words import WordRules
-from rnnkit.decoding.fixed_lag import FixedLag
-from rnnkit.runner.base import Runner
+from rnnkit.decoding.fixed_lag import DEEPEST, FixedLag
+from rnnkit.runner.base import Runner, read_arrays
 from rnnkit.tasks.saved import reading
 from rnnkit.tasks.tagging.features import WordFeatures
 from rnnkit.tasks.tagging.lines import Line, entity_of, lines_of, text_of, with_text
 from rnnkit.tasks.tagging.results import TaggedText, TaggedWord
 from rnnkit.tasks.tagging.tags import TagSet
+
+Chain = tuple[np.ndarray, ...]
 
 
 class TagRunner(Runner):
@@ -30,8 +32,9 @@ class TagRunner(Runner):
             self.rules = WordRules.from_dict(json.loads((folder / "text.json").read_text())["rules"])
         with reading(folder / "temperature.json"):
             self.temperature = float(json.loads((folder / "temperature.json").read_text()))
-        with reading(folder / "chain.npz"), np.load(folder / "chain.npz", allow_pickle=False) as saved:
-            self.chain = tuple(saved[name] for name in ("start", "transitions", "end"))
+        with reading(folder / "chain.npz"):
+            saved = read_arrays(folder / "chain.npz")
+            self.chain: Chain = tuple(saved[name] for name in ("start", "transitions", "end"))
 
     def predict(self, inputs: Sequence[str | Sequence[str]]) -> list[TaggedText]:
         """Tag texts, as `Tagging.predict` does."""
@@ -49,24 +52,25 @@ class TagRunner(Runner):
         seen = self.words.encode(line.words)
         read = self.graph.read(seen.ids[None], seen.characters[None], seen.lengths[None], seen.features[None])[0]
         scores = read[0] / self.temperature  # (words, tags)
-        whole = FixedLag(*self.chain, lag=len(scores))
-        for row in scores:
-            whole.push(row)
-        messages = _messages(whole, len(scores))
-        decided = whole.finish()
-        if not self.graph.whole:
+        messages = _messages(scores, self.chain)
+        if self.graph.whole:
+            numbers = _best_path(scores, self.chain)
+            forward, _, after = messages
+            shares = forward * after / (forward * after).sum(1, keepdims=True)
+            sure = shares[np.arange(len(numbers)), numbers].tolist()
+        else:
             live = FixedLag(*self.chain, lag=self.config.lag)
             early = [live.push(row) for row in scores]
             decided = [one for one in early if one is not None] + live.finish()
-        numbers = [number for number, _ in decided]
+            numbers, sure = [number for number, _ in decided], [share for _, share in decided]
         written = self.tags.write(numbers)
         line.tagged = [
-            TaggedWord(word, *place, tag, sure)
-            for word, place, tag, (_, sure) in zip(line.words, line.places, written, decided, strict=True)
+            TaggedWord(word, *place, tag, share)
+            for word, place, tag, share in zip(line.words, line.places, written, sure, strict=True)
         ]
         for span in self.tags.spans(numbers):
-            sure = self._probability(messages, span, numbers[span.first : span.end])
-            line.entities.append(entity_of(line, span, sure))
+            share = self._probability(messages, span, numbers[span.first : span.end])
+            line.entities.append(entity_of(line, span, share))
 
     def _probability(self, messages: tuple[np.ndarray, ...], span: Span, path: Sequence[int]) -> float:
         """Return how probable it is that just these words have just these tags."""
@@ -78,11 +82,38 @@ class TagRunner(Runner):
         return float(joint * after[last, path[-1]] / (forward[last] @ after[last]))
 
 
-def _messages(seen: FixedLag, time: int) -> tuple[np.ndarray, ...]:
-    """Return what each step's own past and odds say, and what its future says, (time, tags) each."""
-    forward, onward = seen.forward[-time:], seen.onward[-time:]
-    after, odds = np.empty_like(forward), np.exp(seen.transitions)
-    after[-1] = np.exp(seen.end)
-    for step in reversed(range(time - 1)):
-        after[step] = odds @ (onward[step + 1] * after[step + 1])
-    return forward, onward, after
+def _messages(scores: np.ndarray, chain: Chain) -> tuple[np.ndarray, ...]:
+    """Run the forward-backward algorithm (Rabiner 1989) over one sentence.
+
+    Args:
+        scores: (words, tags).
+        chain: What paths score beside their words.
+
+    Returns:
+        (words, tags) each: what a word and those before it say, a word's own odds, and what the words after it say.
+    """
+    start, transitions, end = map(np.exp, chain)
+    odds = np.exp(np.maximum(scores - scores.max(1, keepdims=True), DEEPEST))
+    forward, after = np.empty_like(odds), np.empty_like(odds)
+    for word in range(len(odds)):
+        reached = odds[word] * (forward[word - 1] @ transitions if word else start)
+        scale = reached.sum()
+        forward[word], odds[word] = reached / scale, odds[word] / scale
+    after[-1] = end
+    for word in reversed(range(len(odds) - 1)):
+        after[word] = transitions @ (odds[word + 1] * after[word + 1])
+    return forward, odds, after
+
+
+def _best_path(scores: np.ndarray, chain: Chain) -> list[int]:
+    """Find the likeliest tags of one sentence, (words, tags) (Viterbi 1967)."""
+    start, transitions, end = chain
+    best, origins = start + scores[0], list[np.ndarray]()
+    for row in scores[1:]:
+        every = best[:, None] + transitions
+        origins.append(every.argmax(0))
+        best = every.max(0) + row
+    path = [int((best + end).argmax())]
+    for origin in reversed(origins):
+        path.append(int(origin[path[-1]]))
+    return path[::-1]

@@ -11,9 +11,8 @@ from rnnkit.data.texts import encode_texts
 from rnnkit.data.tokens import DOCUMENT, UNKNOWN
 from rnnkit.data.vocabulary import load as load_vocabulary
 from rnnkit.runner.base import Runner
-from rnnkit.tasks.translation.pieces import cut_text
 from rnnkit.tasks.translation.results import Translation
-from rnnkit.tasks.translation.text import banned_tokens, joined, longest_translation, normalise, written
+from rnnkit.tasks.translation.text import banned_tokens, joined, longest_translation, normalise, pieces_of, written
 
 
 class TranslationRunner(Runner):
@@ -26,20 +25,14 @@ class TranslationRunner(Runner):
 
     def predict(self, inputs: Sequence[str]) -> list[Translation]:
         """Translate texts, as `Translator.predict` does with a beam of 1."""
-        return [joined(text, [self._translation(piece) for piece in self._pieces(text)]) for text in inputs]
-
-    def _pieces(self, text: str) -> list[str]:
-        def count(part: str) -> int:
-            return len(self.source.encode(normalise(part, self.config)))
-
-        return cut_text(" ".join(text.split()), count, most=self.config.max_length)
+        pieces = (pieces_of(text, self.source, self.config) for text in inputs)
+        return [joined(text, list(map(self._translation, some))) for text, some in zip(inputs, pieces, strict=True)]
 
     def _translation(self, text: str) -> Translation:
         prepared = normalise(text, self.config)
         (source,) = encode_texts(self.source, [prepared])
         tokens, looked, total = self._decode(source.astype(np.int64))
-        vocabularies = {"source_words": self.source, "target": self.target}
-        said = written(tokens, looked, source=prepared, **vocabularies)
+        said = written(tokens, looked, source=prepared, source_words=self.source, target=self.target)
         unknown = int(np.count_nonzero(source == UNKNOWN))
         score = total / ((5 + len(tokens) + 1) / 6)  # the usual penalty on length (Wu et al. 2016)
         return Translation(text, said, score, total, tokens=len(tokens), unknown=unknown)

@@ -117,6 +117,7 @@ class Host:
 
     def close(self) -> None:
         """End the threads, and let the file of seats go."""
+        gc.unfreeze()
         self.engine.stop()
         self._requests.shutdown()
         self.seats.close()

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from rnnkit.decoding.search import Sampling
+from rnnkit.decoding.search import TEMPERATURES, Sampling
 from rnnkit.errors import DataError
 from rnnkit.serving.hosting import Host, Hosted
 from rnnkit.serving.requests import Body, Candidates
@@ -24,7 +24,7 @@ class WriteRequest(Body):
 
     prompt: str = Field("", description="What the text begins with.")
     max_tokens: int = Field(200, ge=1, description="The longest text, in tokens.")
-    temperature: float = Field(1.0, ge=0, le=1e6, description="0 always takes the likeliest token.")
+    temperature: float = Field(1.0, ge=0, le=TEMPERATURES[1], description="0 always takes the likeliest token.")
     top_k: int | None = Field(None, ge=1, description="Keep the k likeliest tokens.")
     top_p: float | None = Field(None, gt=0, le=1, description="Keep the fewest tokens whose probabilities sum to p.")
     min_p: float | None = Field(None, ge=0, le=1, description="Keep tokens at least this share as likely as the first.")

@@ -28,7 +28,7 @@ __all__ = [
     "find_task",
 ]
 
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {
         ".base": ("Task",),

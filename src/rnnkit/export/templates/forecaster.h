@@ -121,8 +121,10 @@ static inline void ${name}_forecast(${name}_stream *stream, const float *state) 
     }
 }
 
-/* Take the value of the next step, NAN where it is missing; quantiles then are those of the steps after it. */
+/* Take the value of the next step, NAN where it is missing; quantiles then are those of the steps after it. A value
+   beyond $largest counts as missing. */
 static inline void ${name}_push(${name}_stream *stream, double value) {
+    if (!(fabs(value) <= $largest)) value = (double)NAN;
     $transformed
     const int there = value == value;
     const double before = stream->seen > 0 ? ${name}_past(stream, 1) : value;

@@ -27,7 +27,7 @@ __all__ = [
     "take_scores",
 ]
 
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {
         ".base": (

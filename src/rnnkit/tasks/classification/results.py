@@ -27,7 +27,7 @@ def likeliest_labels(probabilities: np.ndarray, names: Sequence[str], *, count: 
     Returns:
         The likeliest first.
     """
-    if count == 1:  # a third of the time
+    if count == 1:  # a third of the time that an order takes
         index = int(probabilities.argmax())
         return (LabelProbability(names[index], float(probabilities[index])),)
     order: list[int] = np.argsort(-probabilities, kind="stable")[:count].tolist()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Forecast", "ForecastStream", "Forecasting", "ForecastingConfig", "TickEvent", "narrowed"]
 
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {
         ".config": ("ForecastingConfig",),

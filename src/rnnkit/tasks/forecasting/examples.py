@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from rnnkit.errors import DataError
 from rnnkit.tasks.forecasting.facts import Facts
 from rnnkit.tasks.forecasting.history import Histories, completed, rolling_origins
 from rnnkit.tasks.forecasting.scaling import running_scales, window_scales
+from rnnkit.tasks.forecasting.values import as_values
 from rnnkit.tasks.forecasting.windows import half_life_of
 
 if TYPE_CHECKING:
@@ -227,6 +228,15 @@ def warn_of_known(part: Part, known: Histories, facts: Facts, config: Forecastin
             "learnt by heart; give later steps, or no --valid: the last steps are kept for it then",
             part.panel.series[0].place,
         )
+
+
+def given_series(inputs: Sequence[Any], facts: Facts, config: ForecastingConfig) -> Histories:
+    """Lay out series of values, as `unknown_series` does; refuse one without a value by a DataError."""
+    values = [as_values(one) for one in inputs]
+    for number, one in enumerate(values, start=1):
+        if not len(one):
+            raise DataError(f"series {number} has no value; expected at least one.")
+    return unknown_series(values, facts, config)
 
 
 def unknown_series(values: Sequence[np.ndarray], facts: Facts, config: ForecastingConfig) -> Histories:

@@ -136,9 +136,9 @@ class Present:
         sums = self.scale.sums.copy()
         for index, (added, known) in enumerate(zip(values, beside, strict=True)):
             before = slice(tail.offsets[index], tail.values.ends[index])
-            joined = np.concatenate([tail.values[index], added])
+            together = np.concatenate([tail.values[index], added])
             if views.context is not None:
-                level, spread = window_scales(joined, views.context)
+                level, spread = window_scales(together, views.context)
             else:
                 running = RunningScale(sums[:, index], decay)
                 steps = []
@@ -150,7 +150,7 @@ class Present:
                 level = np.concatenate([tail.level[before], news[:, 0]])
                 spread = np.concatenate([tail.spread[before], news[:, 1]])
             kept = tail.beside[index][: len(tail.values[index])]
-            for part, one in zip(grown, (joined, level, spread, np.concatenate([kept, known])), strict=True):
+            for part, one in zip(grown, (together, level, spread, np.concatenate([kept, known])), strict=True):
                 part.append(one)
         return replace(
             tail,
@@ -182,7 +182,7 @@ class Present:
         origins = np.array([[0, tail.values.lengths[0]]])
         ahead = torch.from_numpy(joined(views.ahead_of(tail, *origins.T)))
         said, _ = yield Question(reader.say, ahead[:, None], (self.hidden,))
-        return in_own_unit(said.double().numpy().reshape(1, views.horizon, -1), tail, origins)[0]
+        return in_own_unit(said.double().cpu().numpy().reshape(1, views.horizon, -1), tail, origins)[0]
 
     def forecast(self, network: ForecastNetwork, views: Views, series: np.ndarray) -> np.ndarray:
         """Forecast from now on: (series,) which -> (series, horizon, levels) float64, transformed as the values are."""

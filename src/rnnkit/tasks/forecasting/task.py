@@ -26,6 +26,7 @@ from rnnkit.tasks.forecasting.examples import (
     Part,
     continue_known,
     encode_part,
+    given_series,
     new_steps,
     read_panels,
     split_in_time,
@@ -45,7 +46,6 @@ from rnnkit.tasks.forecasting.scoring import Origins, compare, worst_panels
 from rnnkit.tasks.forecasting.stream import ForecastStream
 from rnnkit.tasks.forecasting.ticker import Ticker
 from rnnkit.tasks.forecasting.training_windows import TrainingWindows, WindowBatch
-from rnnkit.tasks.forecasting.values import as_values
 from rnnkit.tasks.forecasting.windows import Views
 from rnnkit.tasks.weights import take_weights
 
@@ -311,7 +311,7 @@ class Forecasting(Task):
         found |= zip(named, self._from_now(self.present, chosen, horizon) if named else (), strict=True)
         others = [place for place in range(len(given)) if place not in found]
         if others:
-            unknown = unknown_series([as_values(given[place]) for place in others], self.facts, self.config)
+            unknown = given_series([given[place] for place in others], self.facts, self.config)
             now = Present.read(self.network, self.views, unknown)
             found |= zip(others, self._from_now(now, np.arange(len(others)), horizon), strict=True)
         return [found[place] for place in range(len(given))]

@@ -26,7 +26,7 @@ def as_values(chunk: Sequence[float | None] | np.ndarray) -> np.ndarray:
     """
     try:
         values = np.array([math.nan if one is None else one for one in chunk], dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(f"{str(chunk)[:60]} is no list of numbers; expected a value a step.") from None
     wrong = np.abs(values) > LARGEST
     if wrong.any():

@@ -27,7 +27,7 @@ __all__ = [
     "training_tokens",
 ]
 
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {
         ".config": ("LanguageModelConfig",),

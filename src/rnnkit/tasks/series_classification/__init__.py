@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SeriesClassification", "SeriesClassificationConfig", "SeriesLabel", "SeriesStream", "StepEvent"]
 
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {
         ".config": ("SeriesClassificationConfig",),

@@ -59,7 +59,7 @@ def as_points(chunk: Sequence[Any] | np.ndarray, *, channels: int, sample_rate: 
     if values is None or values.ndim != 2 or values.shape[1] != channels:
         shape = "no list of points" if values is None else f"points of the shape {values.shape}"
         raise DataError(f"a series has {shape}; expected points of {channels} numbers each.")
-    if not np.isfinite(values).all() and np.isinf(values).any():
+    if np.isinf(values).any():
         raise DataError("a series has an infinite value; expected numbers, NaN or null where one is missing.")
     return values
 

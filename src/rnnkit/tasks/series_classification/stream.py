@@ -68,7 +68,7 @@ class SeriesStream(Stream):
         self._samples = np.concatenate([self._samples, filled]) if len(self._samples) else filled
         stride = self.model.stride
         ready = len(self._samples) // stride * stride
-        steps, self._samples = self._samples[:ready], self._samples[ready:]
+        steps, self._samples = self._samples[:ready], self._samples[ready:].copy()  # no longer the caller's
         return (yield from self._events(steps))
 
     def ending(self) -> Work:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoints", "Search", "SpeechEvent", "SpeechRecognition", "SpeechStream", "SpokenWord", "Transcript"]
 
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {
         ".endpoint": ("Endpoints",),

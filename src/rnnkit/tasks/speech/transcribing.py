@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnkit.data.audio import audio_facts, log_mel, read_audio, sound_blocks
+from rnnkit.data.audio import audio_facts, checked_samples, log_mel, read_audio, sound_blocks
 from rnnkit.data.recordings import Recording
 from rnnkit.decoding.hypotheses import Answer
-from rnnkit.errors import DataError
 from rnnkit.streaming import work_alone
 from rnnkit.tasks.speech.listener import Listener
 from rnnkit.tasks.speech.results import OtherTranscript, Transcript
@@ -53,7 +52,7 @@ def transcribe(
             found[place] = _transcript(model, name, answers, seconds, candidates=candidates)
         else:
             samples = one if isinstance(one, np.ndarray) else _sound(one, model.sample_rate)
-            frames = log_mel(_checked(samples), model.sample_rate, bands=model.config.bands)
+            frames = log_mel(checked_samples(samples), model.sample_rate, bands=model.config.bands)
             short[place] = (name, frames, seconds)
     answers = model.answers([frames for _, frames, _ in short.values()], search=search, count=candidates)
     for (place, (name, _, seconds)), best in zip(short.items(), answers, strict=True):
@@ -80,13 +79,6 @@ def _sound(one: Recording | str | Path, sample_rate: int) -> np.ndarray:
     return one.samples(sample_rate) if isinstance(one, Recording) else read_audio(one, sample_rate)
 
 
-def _checked(samples: np.ndarray) -> np.ndarray:
-    if samples.ndim != 1 or not np.isfinite(samples).all():
-        what = f"the shape {samples.shape}" if samples.ndim != 1 else "a sample that is not finite"
-        raise DataError(f"a recording has {what}; expected (samples,) finite numbers in [-1, 1].")
-    return samples
-
-
 def _listen(
     model: SpeechRecognition, one: Input, files: Sequence[Path], *, candidates: int, search: Search
 ) -> list[Answer]:
@@ -99,7 +91,7 @@ def _listen(
         else (block for path in files for block in sound_blocks(path, model.sample_rate))
     )
     for block in blocks:
-        decoder.push(work_alone(listener.taking(_checked(block))))
+        decoder.push(work_alone(listener.taking(checked_samples(block))))
     decoder.push(work_alone(listener.ending()))
     return decoder.answers(candidates, ended=True)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Entity", "Reading", "TagEvent", "TagStream", "TaggedText", "TaggedWord", "Tagging", "TaggingConfig"]
 
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {
         ".config": ("TaggingConfig",),

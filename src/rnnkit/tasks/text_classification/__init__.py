@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoreEvent", "ScoreStream", "TextClassification", "TextClassificationConfig", "TextLabel"]
 
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {
         ".config": ("TextClassificationConfig",),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Alignment", "Alternative", "Translation", "TranslationConfig", "Translator"]
 
-__getattr__ = lazily(
+__getattr__, __dir__ = lazily(
     __name__,
     {
         ".config": ("TranslationConfig",),

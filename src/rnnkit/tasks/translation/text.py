@@ -11,6 +11,7 @@ import numpy as np
 
 from rnnkit.data.tokens import UNKNOWN, Vocabulary, WordDecoder
 from rnnkit.data.vocabulary import WordVocabulary
+from rnnkit.tasks.translation.pieces import cut_text
 from rnnkit.tasks.translation.results import Translation
 
 if TYPE_CHECKING:
@@ -27,6 +28,15 @@ def normalise(text: str, config: TranslationConfig) -> str:
     text = " ".join(text.split())
     text = text.lower() if config.lowercase else text
     return f" {text}" if text and config.vocabulary in SUBWORDS else text
+
+
+def pieces_of(text: str, vocabulary: Vocabulary, config: TranslationConfig) -> list[str]:
+    """Cut a text that is longer than what training saw."""
+
+    def count(part: str) -> int:
+        return len(vocabulary.encode(normalise(part, config)))
+
+    return cut_text(" ".join(text.split()), count, most=config.max_length)
 
 
 def longest_translation(length: int) -> int:

@@ -16,10 +16,9 @@ from rnnkit.decoding.beam import Beam, Hypothesis, Limits, beam_search
 from rnnkit.decoding.search import Sampling
 from rnnkit.errors import ConfigError
 from rnnkit.tasks.translation.batches import padded
-from rnnkit.tasks.translation.pieces import cut_text
 from rnnkit.tasks.translation.results import Alignment, Alternative, Translation
 from rnnkit.tasks.translation.search import NetworkScorer, draw_translations
-from rnnkit.tasks.translation.text import banned_tokens, joined, longest_translation, normalise, written
+from rnnkit.tasks.translation.text import banned_tokens, joined, longest_translation, normalise, pieces_of, written
 
 if TYPE_CHECKING:
     from rnnkit.tasks.translation.task import Translator
@@ -67,17 +66,9 @@ class TextSearch:
 
     def translate(self, texts: Sequence[str], *, candidates: int) -> list[Translation]:
         """Translate texts, a longer one in pieces, those of like length together."""
-        pieces = [self._pieces(text) for text in texts]
+        pieces = [pieces_of(text, self.task.source_vocabulary, self.task.config) for text in texts]
         found = iter(self._translate([piece for some in pieces for piece in some], candidates=candidates))
         return [joined(text, [next(found) for _ in some]) for text, some in zip(texts, pieces, strict=True)]
-
-    def _pieces(self, text: str) -> list[str]:
-        config, vocabulary = self.task.config, self.task.source_vocabulary
-
-        def count(part: str) -> int:
-            return len(vocabulary.encode(normalise(part, config)))
-
-        return cut_text(" ".join(text.split()), count, most=config.max_length)
 
     def _translate(self, texts: Sequence[str], *, candidates: int) -> list[Translation]:
         task = self.task
@@ -150,8 +141,8 @@ class TextSearch:
         )
 
     def _text(self, found: Hypothesis, source: str) -> str:
-        vocabularies = {"source_words": self.task.source_vocabulary, "target": self.task.target_vocabulary}
-        return written(found.tokens, found.attention, source=source, **vocabularies)
+        words, target = self.task.source_vocabulary, self.task.target_vocabulary
+        return written(found.tokens, found.attention, source=source, source_words=words, target=target)
 
     def _alignment(self, found: Hypothesis, tokens: np.ndarray) -> Alignment:
         assert found.attention is not None
