@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
 
 from rnnkit.checkpoint import load, save_model
 from rnnkit.errors import ConfigError, StreamError
-from rnnkit.streaming import pack_state, unpack_state
+from rnnkit.streaming import StreamPool, pack_state, unpack_state
 from rnnkit.tasks import TASKS, Task
 from rnnkit.tasks.forecasting import TickEvent
 from rnnkit.tasks.language_model import TokenEvent
@@ -117,6 +118,31 @@ def test_the_state_holds_text_that_waits_for_more(name: str):
     second.restore(first.state())
     following = second.push("zen: Before") + second.finish()
     assert [event.token for event in waiting + following] == ["First", "Citizen", ":", "Before"]
+
+
+@every_task
+def test_a_stream_that_was_in_a_pool_goes_on_alone(name: str, model: Callable[[str], Task]):
+    task = model(name)
+    chunk, cut = PUSHED[name], len(PUSHED[name]) // 2
+    alone, pooled, beside = task.stream(), task.stream(), task.stream()
+    expected = alone.push(chunk[:cut]) + alone.push(chunk[cut:]) + alone.finish()
+    found = StreamPool().push({pooled: chunk[:cut], beside: chunk})[pooled]
+    pooled.restore(pooled.state())
+    found = found + pooled.push(chunk[cut:]) + pooled.finish()
+    assert [number(one) for one in lasting(found)] == pytest.approx(
+        [number(one) for one in lasting(expected)], rel=1e-4
+    )
+
+
+def test_samples_that_wait_are_no_longer_the_callers(model: Callable[[str], Task]):
+    task: Any = model("series-classification")
+    buffer, found, expected = np.zeros((5, 3), np.float32), task.stream(), task.stream()
+    events, wanted = [], []
+    for value in (1.0, 9.0, 4.0):
+        wanted += expected.push(np.full((5, 3), value, np.float32))
+        buffer[:] = value
+        events += found.push(buffer)
+    assert events == wanted
 
 
 @every_task

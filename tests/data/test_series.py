@@ -159,4 +159,5 @@ def test_points_are_numbers_alone():
     assert points([[1, 2], [3]]) is None
     assert points([True, 1]) is None
     assert points(["1"]) is None
+    assert points([10**400]) is None
     assert points([]).shape == (0, 1)  # type: ignore[union-attr]

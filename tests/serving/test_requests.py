@@ -62,6 +62,7 @@ def test_the_models_say_what_they_take(everything: Any):
         ("series-classification", {"inputs": [[[1, 2]]]}, "expected points of 3 numbers"),
         ("series-classification", {"inputs": [[["a"]]]}, "inputs.0"),
         ("forecasting", {"inputs": ["nowhere"]}, "there is no series 'nowhere'"),
+        ("forecasting", {"inputs": [[1.0], []]}, "series 2 has no value; expected at least one"),
         ("forecasting", {"horizon": 99}, "horizon is 99; the model forecasts 1 to 3 steps"),
         ("speech", {"inputs": [{"audio": "%"}]}, "audio is not base64"),
         ("speech", {"inputs": [{"audio": "é"}]}, "audio is not base64"),
