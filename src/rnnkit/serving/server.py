@@ -1,4 +1,4 @@
-"""Runs the application: one process, or several that share a socket."""
+"""Runs the application: one process, or several among which connections are spread."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import orjson
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from rnnkit.errors import ConfigError, RunError
 from rnnkit.serving.app import SETTINGS, create, make_app
@@ -24,6 +27,7 @@ from rnnkit.serving.limits import Limits
 
 SWITCH_SECONDS = 0.001  # how long a thread of Python may keep the event loop waiting
 BACKLOG = 2048
+START_SECONDS = 120.0  # that a worker may take to load its models
 
 
 def serve(
@@ -68,7 +72,8 @@ def serve(
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read when the workers import it
         os.environ[SETTINGS] = orjson.dumps(settings).decode()
         models = Host(settings)  # here, so that what is wrong is said once
-        scheme, number = "https" if certificate else "http", listening.getsockname()[1]
+        socket_name = listening.getsockname()
+        scheme, number = "https" if certificate else "http", socket_name[1]
         address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{number}"
         if workers == 1:
             sys.setswitchinterval(SWITCH_SECONDS)
@@ -80,13 +85,61 @@ def serve(
             models.close()
             limits = models.limits
             del models
-            ready(address)
             config = _config("rnnkit.serving.server:worker", limits, certificate, private_key, workers=workers)
-            supervisor = Multiprocess(config, [listening])
-            supervisor.run()
-            started = all(process.exitcode in (0, None) for process in supervisor.processes)
+            listening.close()
+            with _bound(listening.family, socket_name) as reserved:
+                supervisor = _Workers(config, reserved, ready=lambda: ready(address))
+                supervisor.run()
+            started = all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
     if not started:
         raise RunError("the server could not start; the lines above say why")
+
+
+class _Workers(Multiprocess):
+    """Processes that each listen on a socket of their own: the kernel spreads connections evenly among them.
+
+    On a shared socket the process that wakes first takes nearly all. That of a process that dies is gone with it, so
+    that others take what comes until it is replaced.
+
+    Args:
+        config: Of every process.
+        reserved: Bound to the address, and not listening.
+        ready: Is called once all listen.
+    """
+
+    def __init__(self, config: uvicorn.Config, reserved: socket.socket, *, ready: Callable[[], None]) -> None:
+        super().__init__(config, [])
+        self.reserved, self.ready = reserved, ready
+
+    def init_processes(self) -> None:
+        for _ in range(self.processes_num):
+            self._prepare()
+            process = Process(self.config, self.sockets)
+            process.start()
+            self.processes.append(process)
+        if all(process.wait_until_ready(START_SECONDS, self.should_exit) for process in self.processes):
+            self.ready()
+
+    def keep_subprocess_alive(self) -> None:
+        self._prepare()
+        super().keep_subprocess_alive()
+
+    def _prepare(self) -> None:
+        """Bind the socket of the next process; it listens once the process does."""
+        for one in self.sockets:
+            one.close()
+        self.sockets = [_bound(self.reserved.family, self.reserved.getsockname())]
+
+    handle_hup = handle_ttin = handle_ttou = None  # type: ignore[assignment] - the number of processes stays
+
+
+def _bound(family: int, address: Any) -> socket.socket:
+    """Bind a socket to an address that others of this server are bound to as well."""
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.bind(address)
+    return bound
 
 
 def worker() -> object:
