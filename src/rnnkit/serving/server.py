@@ -87,9 +87,8 @@ def serve(
             del models
             config = _config("rnnkit.serving.server:worker", limits, certificate, private_key, workers=workers)
             listening.close()
-            with _bound(listening.family, socket_name) as reserved:
-                supervisor = _Workers(config, reserved, ready=lambda: ready(address))
-                supervisor.run()
+            supervisor = _Workers(config, listening.family, socket_name, ready=lambda: ready(address))
+            supervisor.run()
             started = all(process.exitcode != STARTUP_FAILURE for process in supervisor.processes)
     if not started:
         raise RunError("the server could not start; the lines above say why")
@@ -103,32 +102,35 @@ class _Workers(Multiprocess):
 
     Args:
         config: Of every process.
-        reserved: Bound to the address, and not listening.
-        ready: Is called once all listen.
+        family: Of the address.
+        address: Where they listen.
+        ready: Is called once all do.
     """
 
-    def __init__(self, config: uvicorn.Config, reserved: socket.socket, *, ready: Callable[[], None]) -> None:
-        super().__init__(config, [])
-        self.reserved, self.ready = reserved, ready
+    def __init__(self, config: uvicorn.Config, family: int, address: Any, *, ready: Callable[[], None]) -> None:
+        super().__init__(config, [_bound(family, address)])
+        self.family, self.address, self.ready = family, address, ready
 
     def init_processes(self) -> None:
         for _ in range(self.processes_num):
-            self._prepare()
             process = Process(self.config, self.sockets)
             process.start()
             self.processes.append(process)
+            self._prepare()
         if all(process.wait_until_ready(START_SECONDS, self.should_exit) for process in self.processes):
             self.ready()
 
     def keep_subprocess_alive(self) -> None:
-        self._prepare()
+        before = list(self.processes)
         super().keep_subprocess_alive()
+        if self.processes != before:
+            self._prepare()
 
     def _prepare(self) -> None:
-        """Bind the socket of the next process; it listens once the process does."""
-        for one in self.sockets:
-            one.close()
-        self.sockets = [_bound(self.reserved.family, self.reserved.getsockname())]
+        """Bind the socket of the next process, which is the only one to listen on it."""
+        (taken,) = self.sockets
+        self.sockets = [_bound(self.family, self.address)]
+        taken.close()
 
     handle_hup = handle_ttin = handle_ttou = None  # type: ignore[assignment] - the number of processes stays
 
