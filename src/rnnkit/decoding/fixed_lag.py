@@ -100,6 +100,12 @@ class FixedLag:
         self.count = 0
         return decided
 
+    def decide(self, scores: np.ndarray) -> list[Decided]:
+        """Decide a whole sequence anew, (time, labels), each label as late as in a stream."""
+        self.reset()
+        early = [self.push(row) for row in scores]
+        return [one for one in early if one is not None] + self.finish()
+
     def _marginal(self, place: int, after: np.ndarray) -> np.ndarray:
         """Return p(label of a kept step | all steps so far), given what its end says of the last one."""
         for step in range(self.lag, place, -1):

@@ -62,7 +62,8 @@ class LanguageRunner(Runner):
         for _ in range(max_tokens):
             said, state = self._read(tokens, state)
             said[-1, UNKNOWN] = -np.inf
-            said[-1, DOCUMENT] = said[-1, DOCUMENT] if self.separates_documents else -np.inf
+            if not self.separates_documents:
+                said[-1, DOCUMENT] = -np.inf
             tokens = [int(said[-1].argmax())]
             if tokens == [DOCUMENT]:
                 break

@@ -59,9 +59,7 @@ class TagRunner(Runner):
             shares = forward * after / (forward * after).sum(1, keepdims=True)
             sure = shares[np.arange(len(numbers)), numbers].tolist()
         else:
-            live = FixedLag(*self.chain, lag=self.config.lag)
-            early = [live.push(row) for row in scores]
-            decided = [one for one in early if one is not None] + live.finish()
+            decided = FixedLag(*self.chain, lag=self.config.lag).decide(scores)
             numbers, sure = [number for number, _ in decided], [share for _, share in decided]
         written = self.tags.write(numbers)
         line.tagged = [

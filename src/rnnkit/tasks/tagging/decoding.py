@@ -55,10 +55,7 @@ def decode_live(chain: Chain, scores: Tensor, lengths: Tensor, *, lag: int) -> l
     """
     live, decoded = FixedLag(*chain.arrays(), lag=lag), []
     for row, length in zip(scores.float().cpu().numpy(), lengths.tolist(), strict=True):
-        live.reset()
-        early = [live.push(one) for one in row[:length]]
-        pairs = [one for one in early if one is not None] + live.finish()
-        numbers, sure = zip(*pairs, strict=True)
+        numbers, sure = zip(*live.decide(row[:length]), strict=True)
         decoded.append(Decoded(np.array(numbers), np.array(sure)))
     return decoded
 
