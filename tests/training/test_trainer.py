@@ -267,6 +267,22 @@ def test_a_resumed_run_by_time_spends_what_is_left(make_trainer: MakeTrainer):
     assert 2.0 <= second.seconds < 2.6
 
 
+def test_a_run_by_time_does_not_spend_it_on_validation(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch):
+    recorder = Recorder()
+    trainer = make_trainer(minutes=2 / 60, validations=100, callbacks=[recorder])
+    score = trainer.task.quick_score
+
+    def slowly(data: Any) -> float:
+        time.sleep(0.2)
+        return score(data)
+
+    monkeypatch.setattr(trainer.task, "quick_score", slowly)
+    trainer.fit()
+    assert 2 <= len(recorder.validations) <= 5  # not ten, and one at the end
+    assert recorder.validations[-1]["step"] == trainer.step
+    assert trainer.validation_seconds == pytest.approx(0.2 * len(recorder.validations), abs=0.2)
+
+
 @pytest.mark.parametrize(("steps", "validations"), [(1000, 100), (10, 10), (7, 3), (3, 10), (5, 1)])
 def test_there_are_as_many_validations_as_asked_for(
     steps: int, validations: int, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("rnnkit.training")
 
-FACTS = ("step", "validated", "plateaus", "since_best", "last_loss", "speed", "validations")
+FACTS = ("step", "validated", "plateaus", "since_best", "last_loss", "speed", "validations", "validation_seconds")
 SETTINGS = ("threads", "precision")
 
 

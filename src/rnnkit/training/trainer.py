@@ -30,6 +30,7 @@ from rnnkit.training.snapshot import restore_snapshot, take_snapshot
 
 LOG_SECONDS = 2.0
 CHECKPOINT_SECONDS = 120.0
+MOST_VALIDATION = 1 / 3  # of the time of a run that has some minutes
 
 
 class Trainer:
@@ -81,7 +82,7 @@ class Trainer:
         self.step, self.validated, self.plateaus, self.since_best = 0, 0, 0, 0
         self.best, self.last_loss, self.speed = math.inf, math.nan, 0.0
         self.validations: list[float] = []
-        self.spent_seconds, self.stopped_early = 0.0, False
+        self.spent_seconds, self.validation_seconds, self.stopped_early = 0.0, 0.0, False
         self.stopped_by: int | None = None
         self._asked_to_stop = 0
         self._began: float | None = None
@@ -215,10 +216,16 @@ class Trainer:
     def _log_and_validate(self) -> None:
         if self._window.layers is not None:
             self._log()
-        if self.progress >= (self.validated + 1) / self.config.validations:
+        if self.progress >= (self.validated + 1) / self.config.validations and self._may_validate:
             self._validate()
         elif self._elapsed - self._checkpointed > CHECKPOINT_SECONDS:
             self.save_checkpoint(finished=False)
+
+    @property
+    def _may_validate(self) -> bool:
+        """Whether a run of some minutes has not spent too many of them on validation already."""
+        timed = self.config.budget_seconds is not None and self.config.steps is None
+        return not timed or self.validation_seconds <= MOST_VALIDATION * self._elapsed
 
     def _log(self) -> None:
         if not self._window.steps:
@@ -232,6 +239,7 @@ class Trainer:
 
     def _validate(self) -> None:
         self._log()
+        began = self.seconds
         with self.average.applied(), self._autocast():
             value = self.fabric.broadcast(self.task.quick_score(self.valid_data))
             if not math.isfinite(value):
@@ -241,6 +249,7 @@ class Trainer:
             improved = value < self.best
             if improved:
                 self._save_model()
+        self.validation_seconds = self.fabric.broadcast(self.validation_seconds + self.seconds - began)
         self._window = _Window()  # the time of validation is not that of the next steps
         due = int(self.progress * self.config.validations)  # 28 for 0.29 of 100: never less than what is done
         self.validated = max(self.validated + (self.step > 0), due)
