@@ -197,6 +197,54 @@ struct Session {
     Bytes8 bytes;
 };
 
+// What is seen of every channel of a series, in units of deviations: its value, how far it is from the first, its change.
+struct Views {
+    long channels = 0;
+    const float* means = nullptr;       // (3 * channels,)
+    const float* deviations = nullptr;  // (3 * channels,)
+};
+
+enum class Pooling { last, mean, max, attention, concat };
+
+// Scores from how often random convolutions are high, by one regression for beginnings and one for whole series.
+struct RandomConvolutions {
+    Views views;
+    long reach = 0;                     // steps that a kernel looks back
+    long num_offsets = 0;
+    const int64_t* offsets = nullptr;   // (num_offsets,): how many steps back
+    Dense kernels;                      // (kernels, num_offsets * 3 * channels)
+    long thresholds = 0;                // of a kernel
+    const float* threshold = nullptr;   // (kernels * thresholds,)
+    const float* width = nullptr;       // (kernels,), over which a step counts in part
+    Dense regressions;                  // (2 * labels, kernels * thresholds), of sums: their bias comes after the division
+    const float* bias = nullptr;        // (2 * labels,)
+    float gain = 0, short_steps = 0;    // steps after which a series counts as whole
+    float* seen = nullptr;              // (rows, num_offsets * 3 * channels)
+    float* outputs = nullptr;           // (rows, kernels)
+    float* said = nullptr;              // (rows, 2 * labels)
+};
+
+// A classifier of series around a Session, and the memory for its step: views, a convolution over the last steps, pooling,
+// scores. Buffers are as those of a SessionLayer. The state of a row is one stretch of numbers: of the views whether there
+// was a step, the first and the last one; the window of the convolution; the layers' states; count, sum or weight and
+// sum, the largest; of the random convolutions their views, window, sums and steps.
+struct SeriesNetwork {
+    const Session* session = nullptr;
+    Views views;
+    Dense filters;             // (filters, steps * 3 * channels), or empty
+    float* joined = nullptr;   // (rows, steps * 3 * channels)
+    Pooling pooling = Pooling::last;
+    Dense attention;           // (output_size, output_size)
+    const float* attended = nullptr;  // (output_size,)
+    float* attending = nullptr;       // (rows, output_size)
+    long pooled_size = 0;
+    float* pooled = nullptr;   // (rows, pooled_size)
+    Dense head;                // (labels, pooled_size)
+    bool direct = false;
+    RandomConvolutions convolutions;
+    long stack_at = 0, pooling_at = 0, direct_at = 0, state_size = 0;
+};
+
 // values (rows, columns) on a matrix (outputs, columns) whose element (n, k) stands at n * row_stride + k *
 // column_stride: sums (rows, outputs) = values matrix^T + bias, the first `joined` of them + joined_bias too.
 struct DenseProduct {
@@ -247,6 +295,9 @@ struct Level {
     void (*diagonal_scan_backward)(const DiagonalScanBackward&);
     // One step of all layers, from the first one's inputs to the last one's outputs.
     void (*step)(const Session&);
+    // `steps` steps of the session's rows: inputs (rows, steps, channels) and states (rows, state_size), which are
+    // replaced by those after them, to scores (rows, steps, labels).
+    void (*read_series)(const SeriesNetwork&, long steps, const float* inputs, float* states, float* scores);
     // What the machine can do at most, to be measured. Products of registers alone, in rounds, each by every thread:
     long (*products_of_a_round)(Way);
     void (*only_multiply)(Way, long rounds, int threads);

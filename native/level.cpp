@@ -6,6 +6,7 @@
 #include "diagonal_scan.hpp"
 #include "limits.hpp"
 #include "program_rows.hpp"
+#include "series.hpp"
 #include "session.hpp"
 
 namespace rnnkit::RNNKIT_LEVEL {
@@ -113,8 +114,8 @@ extern const Level level;
 const Level level = {
     RNNKIT_NAME(RNNKIT_LEVEL), columns_of_panel,       packed_bytes,   pack_matrix,    gated_scan,
     gated_scan_backward,       multiply_dense,         multiply_outer, scan_diagonal,  scan_diagonal_backward,
-    step,                      products,               multiply_alone, only_read,      sigmoid_of,
-    tanh_of,
+    step,                      read_series,            products,       multiply_alone, only_read,
+    sigmoid_of,                tanh_of,
 };
 
 }  // namespace rnnkit::RNNKIT_LEVEL

@@ -1,17 +1,15 @@
-// A Session as Python sees it: it owns the packed weights, the state and all memory of a step.
+// A Session, and a classifier of series around one, as Python sees them: they own packed weights, state and the memory of a step.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <memory>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "levels.hpp"
+#include "packing.hpp"
 
 namespace nb = nanobind;
 using namespace rnnkit;
@@ -20,18 +18,12 @@ namespace {
 
 using View = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
-struct Free {
-    void operator()(void* memory) const { operator delete(memory, std::align_val_t(64)); }
-};
-
-class PackedSession {
+class PackedSession : public Packing {
   public:
-    PackedSession(Way way, long rows) : level_(level_in_use()), most_(rows) {
+    PackedSession(Way way, long rows) : most_(rows) {
         session_.way = way;
         session_.rows = rows;
     }
-    PackedSession(const PackedSession&) = delete;
-    PackedSession& operator=(const PackedSession&) = delete;
 
     // Pointers to float32 matrices as torch.nn stores them; 0 is none. Returns nothing that refers to them.
     void add_layer(Formula formula, long joined, long apart, long input_size, long size, long output_size,
@@ -150,18 +142,15 @@ class PackedSession {
         return session_.head.matrix.data ? session_.head.matrix.rows : layers_.back().output_size;
     }
 
-    size_t weight_bytes() const { return weight_bytes_; }
-
     std::string level() const { return level_.name; }
 
+    const Session& session() const { return session_; }
+
   private:
-    const Level& level_;
     const long most_;  // rows
     Session session_;
     std::vector<SessionLayer> layers_;
-    std::vector<std::unique_ptr<void, Free>> memory_;
     long most_rows_ = 0, most_columns_ = 0;
-    size_t weight_bytes_ = 0;
 
     void advance(const float* inputs) {
         const long size = layers_.front().input_size, stride = spread(size);
@@ -171,50 +160,12 @@ class PackedSession {
         level_.step(session_);
     }
 
-    template <typename T>
-    T* memory(long count) {
-        void* found = operator new(std::max<size_t>(1, count * sizeof(T)), std::align_val_t(64));
-        memory_.emplace_back(found);
-        std::memset(found, 0, count * sizeof(T));
-        return static_cast<T*>(found);
-    }
-
     float* rows_of(long columns) { return memory<float>(session_.rows * spread(columns)); }
 
-    const float* copy(const float* from, long count) {
-        float* const to = memory<float>(count);
-        std::memcpy(to, from, count * sizeof(float));
-        return to;
-    }
-
     Dense dense(const float* matrix, long rows, long columns, const float* bias) {
-        Dense made;
-        made.bias = bias;
-        if (session_.way == Way::int8) scale(made, matrix, rows, columns);
-        const long bytes = level_.packed_bytes(session_.way, rows, columns);
-        auto* const packed = memory<uint8_t>(bytes);
-        level_.pack(session_.way, matrix, rows, columns, columns, 1, made.scales, packed);
-        made.matrix = {packed, rows, columns};
         most_rows_ = std::max(most_rows_, rows);
         most_columns_ = std::max(most_columns_, columns);
-        weight_bytes_ += bytes;
-        return made;
-    }
-
-    // Each row of an int8 matrix by its own scale, so that its largest number becomes 127.
-    void scale(Dense& dense, const float* matrix, long rows, long columns) {
-        float* const scales = memory<float>(rows);
-        int32_t* const offsets = memory<int32_t>(rows);
-        for (long n = 0; n < rows; ++n) {
-            float largest = 1e-12f;
-            for (long k = 0; k < columns; ++k) largest = std::max(largest, std::abs(matrix[n * columns + k]));
-            scales[n] = largest / 127.0f;
-            for (long k = 0; k < columns; ++k) {
-                offsets[n] -= 128 * static_cast<int32_t>(std::nearbyint(matrix[n * columns + k] / scales[n]));
-            }
-        }
-        dense.scales = scales;
-        dense.offsets = offsets;
+        return pack(session_.way, matrix, rows, columns, bias);
     }
 
     View view(float* data, long columns, long stride) {
@@ -222,6 +173,97 @@ class PackedSession {
         const int64_t strides[2] = {stride, 1};
         return View(data, 2, shape, nb::find(this), strides);
     }
+};
+
+// A classifier of series around a session, which it reads with.
+class PackedSeries : public Packing {
+  public:
+    explicit PackedSeries(PackedSession& session) : session_(session), rows_(session.session().rows) {
+        network_.session = &session.session();
+    }
+
+    void see(long channels, uintptr_t means, uintptr_t deviations) { network_.views = views(channels, means, deviations); }
+
+    void convolve(long filters, long columns, uintptr_t weight, uintptr_t bias) {
+        network_.filters = dense(filters, columns, weight, bias);
+        network_.joined = rows_of(columns);
+    }
+
+    void pool(Pooling pooling, uintptr_t weight, uintptr_t bias, uintptr_t vector) {
+        const long size = session_.output_size();
+        network_.pooling = pooling;
+        network_.pooled_size = pooling == Pooling::concat ? 3 * size : size;
+        network_.pooled = rows_of(network_.pooled_size);
+        if (pooling != Pooling::attention) return;
+        network_.attention = dense(size, size, weight, bias);
+        network_.attended = copy(pointer(vector), size);
+        network_.attending = rows_of(size);
+    }
+
+    void score(long labels, uintptr_t weight, uintptr_t bias) {
+        network_.head = dense(labels, network_.pooled_size, weight, bias);
+    }
+
+    void convolve_randomly(long channels, uintptr_t means, uintptr_t deviations, const std::vector<int64_t>& offsets,
+                           long kernels, uintptr_t kernel, long thresholds, uintptr_t threshold, uintptr_t width) {
+        RandomConvolutions& all = network_.convolutions;
+        all.views = views(channels, means, deviations);
+        all.num_offsets = offsets.size();
+        all.reach = offsets.back();
+        int64_t* const own = memory<int64_t>(offsets.size());
+        std::copy(offsets.begin(), offsets.end(), own);
+        all.offsets = own;
+        const long columns = 3 * channels * all.num_offsets;
+        all.kernels = dense(kernels, columns, kernel, 0);
+        all.thresholds = thresholds;
+        all.threshold = copy(pointer(threshold), kernels * thresholds);
+        all.width = copy(pointer(width), kernels);
+        all.seen = rows_of(columns);
+        all.outputs = rows_of(kernels);
+        network_.direct = true;
+    }
+
+    void regress(uintptr_t weight, uintptr_t bias, float gain, float short_steps) {
+        RandomConvolutions& all = network_.convolutions;
+        const long scores = 2 * network_.head.matrix.rows;
+        all.regressions = dense(scores, all.kernels.matrix.rows * all.thresholds, weight, 0);
+        all.bias = copy(pointer(bias), scores);
+        all.gain = gain;
+        all.short_steps = short_steps;
+        all.said = rows_of(scores);
+    }
+
+    // Where the parts of a row's state begin: that of the layers, of the pooling, of the random convolutions; its end.
+    void lay_out(long stack, long pooling, long direct, long size) {
+        network_.stack_at = stack;
+        network_.pooling_at = pooling;
+        network_.direct_at = direct;
+        network_.state_size = size;
+    }
+
+    // (rows, steps, channels) in; (rows, state size), replaced; (rows, steps, labels) out.
+    void run(uintptr_t inputs, uintptr_t states, uintptr_t scores, long rows, long steps) {
+        session_.use(rows);
+        level_.read_series(network_, steps, pointer(inputs), reinterpret_cast<float*>(states),
+                           reinterpret_cast<float*>(scores));
+    }
+
+  private:
+    PackedSession& session_;
+    const long rows_;
+    SeriesNetwork network_;
+
+    static const float* pointer(uintptr_t address) { return reinterpret_cast<const float*>(address); }
+
+    Views views(long channels, uintptr_t means, uintptr_t deviations) {
+        return {channels, copy(pointer(means), 3 * channels), copy(pointer(deviations), 3 * channels)};
+    }
+
+    Dense dense(long rows, long columns, uintptr_t weight, uintptr_t bias) {
+        return pack(Way::float32, pointer(weight), rows, columns, bias ? copy(pointer(bias), rows) : nullptr);
+    }
+
+    float* rows_of(long columns) { return memory<float>(rows_ * spread(columns)); }
 };
 
 }  // namespace
@@ -242,4 +284,21 @@ void bind_session(nb::module_& m) {
         .def_prop_ro("output_size", &PackedSession::output_size)
         .def_prop_ro("weight_bytes", &PackedSession::weight_bytes)
         .def_prop_ro("level", &PackedSession::level);
+
+    nb::enum_<Pooling>(m, "Pooling")
+        .value("last", Pooling::last)
+        .value("mean", Pooling::mean)
+        .value("max", Pooling::max)
+        .value("attention", Pooling::attention)
+        .value("concat", Pooling::concat);
+    nb::class_<PackedSeries>(m, "PackedSeries")
+        .def(nb::init<PackedSession&>(), nb::keep_alive<1, 2>())
+        .def("see", &PackedSeries::see)
+        .def("convolve", &PackedSeries::convolve)
+        .def("pool", &PackedSeries::pool)
+        .def("score", &PackedSeries::score)
+        .def("convolve_randomly", &PackedSeries::convolve_randomly)
+        .def("regress", &PackedSeries::regress)
+        .def("lay_out", &PackedSeries::lay_out)
+        .def("run", &PackedSeries::run, nb::call_guard<nb::gil_scoped_release>());
 }

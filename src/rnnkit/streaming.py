@@ -217,33 +217,52 @@ class StreamPool:
             begun = end
 
 
-class _SideBySide(tuple[Tensor, ...]):
-    """The state of one row whose parts are views of one tensor, so that a batch of rows is one copy of each."""
+class SideBySide(Sequence[Tensor]):
+    """A state whose parts lie side by side in one tensor, so that a batch of rows is one copy of each.
 
-    flat: Tensor
-    """(1, size of all parts)."""
+    Args:
+        flat: (batch, size of all parts).
+        sizes: Of the parts.
+    """
+
+    __slots__ = ("flat", "sizes")
+
+    def __init__(self, flat: Tensor, sizes: Sequence[int]) -> None:
+        self.flat, self.sizes = flat, sizes
+
+    def __len__(self) -> int:
+        """Count the parts."""
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Give the parts, which are views."""
+        return iter(self.flat.split(self.sizes, dim=1))  # type: ignore[arg-type]
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return a part, or a tuple of some."""
+        return tuple(self)[place]
 
 
 def _together(states: Sequence[State]) -> State:
     """Make the state of a batch from those of its rows."""
-    if all(isinstance(state, _SideBySide) for state in states):
-        sizes = [part.shape[1] for part in states[0]]
-        return torch.cat([state.flat for state in states]).split(sizes, dim=1)  # type: ignore[attr-defined]
+    if all(isinstance(state, SideBySide) for state in states):
+        first: Any = states[0]
+        return SideBySide(torch.cat([state.flat for state in states]), first.sizes)  # type: ignore[attr-defined, return-value]
     return tuple(torch.cat(parts) for parts in zip(*states, strict=True))
 
 
 def _apart(state: State, count: int) -> Iterator[State]:
     """Cut the state of a batch into rows, in copies of a few: a view would keep its batch alive as long as a stream."""
-    if not state or any(part.dim() != 2 or part.dtype != state[0].dtype for part in state):
+    if not isinstance(state, SideBySide) and (
+        not state or any(part.dim() != 2 or part.dtype != state[0].dtype for part in state)
+    ):
         rows = [[row for some in part.split(ROWS_TOGETHER) for row in some.clone().split(1)] for part in state]
         yield from zip(*rows, strict=True) if rows else [()] * count
         return
-    sizes = [part.shape[1] for part in state]
-    for first in range(0, count, ROWS_TOGETHER):
-        for flat in torch.cat([part[first : first + ROWS_TOGETHER] for part in state], dim=1).split(1):
-            parts = _SideBySide(flat.split(sizes, dim=1))
-            parts.flat = flat
-            yield parts
+    whole = state if isinstance(state, SideBySide) else SideBySide(torch.cat(state, dim=1), [part.shape[1] for part in state])
+    for some in whole.flat.split(ROWS_TOGETHER):
+        for row in some.clone().split(1):
+            yield SideBySide(row, whole.sizes)  # type: ignore[misc]
 
 
 class _Row:

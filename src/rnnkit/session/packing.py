@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,33 @@ from rnnkit.layers import Stack
 from rnnkit.session.session import Session, why_not
 
 MOST_ROWS = 64  # of a batch read at once
+Made = TypeVar("Made")
+
+
+class Packing(Generic[Made]):
+    """What is made of a module's weights, for so many rows: made when first needed, and again when they change.
+
+    Args:
+        module: Whose weights.
+        make: Makes it for some rows.
+
+    Attributes:
+        lock: What is made belongs to one thread at a time.
+    """
+
+    def __init__(self, module: nn.Module, make: Callable[[int], Made]) -> None:
+        self.make, self.lock = make, Lock()
+        self._weights = [*module.parameters(), *module.buffers()]
+        self._made: tuple[list[int], int, Made] | None = None
+
+    def of(self, *, rows: int) -> Made:
+        """Return what the weights as they are make, with room for some rows."""
+        changes = [weight._version for weight in self._weights]
+        if self._made is None or self._made[0] != changes or self._made[1] < rows:
+            lone = rows == 1 and (self._made is None or self._made[1] == 1)
+            room = 1 if lone else max(rows, MOST_ROWS)
+            self._made = changes, room, self.make(room)
+        return self._made[2]
 
 
 class PackedStack:
@@ -31,11 +59,8 @@ class PackedStack:
 
     def __init__(self, stack: Stack, *, dtype: str = "float32") -> None:
         self.stack, self.dtype = stack, dtype
-        self._parameters = list(stack.parameters())
-        self._packed: list[int] = []
-        self._session = Session(stack, dtype=dtype, rows=1)
-        self.reason = self._session.reason
-        self._lock = Lock()  # a session belongs to one thread at a time
+        self._sessions = Packing(stack, lambda rows: Session(stack, dtype=dtype, rows=rows))
+        self.reason = self._sessions.of(rows=1).reason
 
     def read(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Read steps, all of them valid.
@@ -49,22 +74,13 @@ class PackedStack:
         """
         if self.reason is not None:
             return self.stack(inputs, state)
-        with self._lock:
-            session = self._current(rows=min(len(inputs), MOST_ROWS))
+        with self._sessions.lock:
+            session = self._sessions.of(rows=min(len(inputs), MOST_ROWS))
             if len(inputs) <= session.rows:
                 return session.read(inputs, state)
             parts = [session.read(*some) for some in _by_rows(inputs, state, session.rows)]
         outputs, states = zip(*parts, strict=True)
         return torch.cat(outputs), tuple(torch.cat(one) for one in zip(*states, strict=True))
-
-    def _current(self, *, rows: int) -> Session:
-        """Return the session of the weights as they are, with room for some rows."""
-        changes = [parameter._version for parameter in self._parameters]
-        if changes != self._packed or self._session.rows < rows:
-            room = 1 if rows == 1 and self._session.rows == 1 else max(rows, MOST_ROWS)
-            self._session = Session(self.stack, dtype=self.dtype, rows=room)
-            self._packed = changes
-        return self._session
 
 
 def pack(network: nn.Module, *, dtype: str = "float32") -> dict[str, str]:

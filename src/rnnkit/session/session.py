@@ -13,6 +13,7 @@ from rnnkit.errors import ConfigError, ShapeError
 from rnnkit.kernels import State
 from rnnkit.kernels.core import FORMULAS, MISSING, core
 from rnnkit.layers import GatedLayer, Layer, Stack
+from rnnkit.session.weights import address, own
 
 WAYS = {"float32": "float32", "bfloat16": "bfloat16_weights", "int8": "int8"}
 
@@ -57,8 +58,10 @@ class Session:
         if self.reason is not None and dtype != "float32":
             raise ConfigError(f"Session got dtype={dtype!r}, but this stack runs in torch: {self.reason}")
         self._engine: _Engine
+        self.native: Any = None  # C++'s session, where it runs there
         if self.reason is None:
             self._engine, parts = _packed(stack, layers, dtype, rows, head)
+            self.native = self._engine.native
         else:
             self._engine = _TorchEngine(stack, rows, head)
             parts = self._engine.parts
@@ -242,8 +245,8 @@ def _packed(
         _add_layer(native, layer)
         _add_surroundings(native, layer, norm, residual=residual and layer.input_size == layer.output_size)
     if head is not None:
-        weight, bias = _own(head.weight), _own(head.bias)
-        native.set_head(_address(weight), _address(bias), head.out_features)
+        weight, bias = own(head.weight), own(head.bias)
+        native.set_head(address(weight), address(bias), head.out_features)
     native.finish()
     for depth, layer in enumerate(layers):
         parts += [native.state(depth, part) for part in range(len(layer.state_names))]
@@ -255,27 +258,19 @@ def _add_layer(native: Any, layer: GatedLayer) -> None:
     biases = (layer.bias_ih_l0, layer.bias_hh_l0) if layer.bias else (None, None)
     projection = layer.weight_hr_l0 if layer.projection_size else None
     weights = (layer.weight_ih_l0, layer.weight_hh_l0, *biases, projection)
-    own = [_own(weight) for weight in weights]  # alive until they are packed
+    kept = [own(weight) for weight in weights]  # alive until they are packed
     sizes = (layer.input_size, layer.hidden_size, layer.output_size)
-    native.add_layer(formula.native, formula.joined, formula.apart, *sizes, *(_address(weight) for weight in own))
+    native.add_layer(formula.native, formula.joined, formula.apart, *sizes, *(address(weight) for weight in kept))
 
 
 def _add_surroundings(native: Any, layer: GatedLayer, norm: nn.Module, *, residual: bool) -> None:
     kind, weight, bias, epsilon = core.Norm.none, None, None, 0.0
     if isinstance(norm, nn.LayerNorm):
-        kind, weight, bias, epsilon = core.Norm.layer, _own(norm.weight), _own(norm.bias), norm.eps
+        kind, weight, bias, epsilon = core.Norm.layer, own(norm.weight), own(norm.bias), norm.eps
     elif isinstance(norm, nn.RMSNorm):
         epsilon = torch.finfo(torch.float32).eps if norm.eps is None else norm.eps
-        kind, weight = core.Norm.rms, _own(norm.weight)
-    native.surround(kind, _address(weight), _address(bias), epsilon, residual, layer.zoneout, layer.zoneout)
-
-
-def _own(weight: Tensor | None) -> Tensor | None:
-    return None if weight is None else weight.detach().float().contiguous()
-
-
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+        kind, weight = core.Norm.rms, own(norm.weight)
+    native.surround(kind, address(weight), address(bias), epsilon, residual, layer.zoneout, layer.zoneout)
 
 
 def _layers_of(stack: Stack | Layer) -> list[Any]:

@@ -35,6 +35,7 @@ from rnnkit.tasks.series_classification.config import SeriesClassificationConfig
 from rnnkit.tasks.series_classification.early import SHARES, EarlyRule, accuracy_by_share, share_metrics
 from rnnkit.tasks.series_classification.features import SeriesData, step_weights, vary
 from rnnkit.tasks.series_classification.network import SeriesFront, make_network
+from rnnkit.tasks.series_classification.packed import PackedRunning
 from rnnkit.tasks.series_classification.random_convolutions import RandomConvolutions
 from rnnkit.tasks.series_classification.results import SeriesLabel, series_label
 from rnnkit.tasks.series_classification.steps import as_points, prepare
@@ -269,6 +270,13 @@ class SeriesClassification(Classification):
         return {**metrics, **share_metrics(np.array(by_share))}
 
     # Use
+
+    def pack(self, dtype: str = "float32") -> dict[str, str]:
+        """Run the whole network with packed weights from now on where it reads step by step, else its layers."""
+        reasons = super().pack(dtype)
+        if not reasons and self.network.streamable:
+            self.network.running = PackedRunning(self.network, dtype=dtype)
+        return reasons
 
     def read_inputs(self, path: Path) -> list[np.ndarray]:
         """Read the series of a file."""

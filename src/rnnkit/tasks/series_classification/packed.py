@@ -1,0 +1,94 @@
+"""A network of series with packed weights: a batch of live rows is one call of C++."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnkit.kernels import State
+from rnnkit.kernels.core import core
+from rnnkit.session import MOST_ROWS, Packing, Session, address, own
+from rnnkit.streaming import SideBySide
+from rnnkit.tasks.classification import ClassifierNetwork
+from rnnkit.tasks.series_classification.network import SeriesFront
+from rnnkit.tasks.series_classification.random_convolutions import RandomConvolutions
+from rnnkit.tasks.series_classification.views import SeriesViews
+
+
+class PackedRunning:
+    """Scores every beginning of series as `ClassifierNetwork.running` does, which it replaces.
+
+    Where a gradient is wanted, that one runs.
+
+    Args:
+        network: Of a classifier of series, with a stack that a Session can run in C++.
+        dtype: Of the stack's weights, as in `Session`; the others are float32.
+    """
+
+    def __init__(self, network: ClassifierNetwork, *, dtype: str) -> None:
+        self.plainly, self.labels = network.running, network.output.out_features
+        self.sizes = [part.shape[1] for part in network.initial_state(1)]
+        self._packing = Packing(network, lambda rows: _pack(network, dtype, rows))
+
+    def __call__(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        if torch.is_grad_enabled():
+            return self.plainly(inputs, tuple(state))
+        count, steps = inputs.shape[:2]
+        values = inputs.float().contiguous()
+        after = state.flat.clone() if isinstance(state, SideBySide) else torch.cat(state, dim=1)
+        scores = torch.empty(count, steps, self.labels)
+        with self._packing.lock:
+            native = self._packing.of(rows=min(count, MOST_ROWS))
+            for first in range(0, count, MOST_ROWS):
+                rows = slice(first, first + MOST_ROWS)
+                buffers = (address(values[rows]), address(after[rows]), address(scores[rows]))
+                native.run(*buffers, len(values[rows]), steps)
+        return scores, SideBySide(after, self.sizes)  # type: ignore[return-value]
+
+
+def _pack(network: ClassifierNetwork, dtype: str, rows: int) -> Any:
+    """Make C++'s network, whose state is laid out as the network's own; it copies the weights."""
+    front, pooling, direct = network.front, network.pooling, network.direct
+    assert isinstance(front, SeriesFront)
+    native = core.PackedSeries(Session(network.stack, dtype=dtype, rows=rows).native)
+    with _Addresses() as of:
+        native.see(*_views(front.views, of))
+        if front.convolution is not None:
+            weight = front.convolution.weight.transpose(1, 2)  # (filters, steps, views)
+            native.convolve(len(weight), weight[0].numel(), of(weight), of(front.convolution.bias_of_filters))
+        first, _, last = [None] * 3 if pooling.score is None else pooling.score
+        attention = (None, None, None) if first is None else (first.weight, first.bias, last.weight)
+        native.pool(getattr(core.Pooling, pooling.kind), *map(of, attention))
+        native.score(network.output.out_features, of(network.output.weight), of(network.output.bias))
+        if isinstance(direct, RandomConvolutions):
+            kernels, thresholds = direct.kernels.shape[1], direct.thresholds.shape[1]
+            offsets, look = direct.offsets.tolist(), (kernels, of(direct.kernels.T))
+            high = (thresholds, of(direct.thresholds), of(direct.widths))
+            native.convolve_randomly(*_views(direct.views, of), offsets, *look, *high)
+            native.regress(of(direct.weights.T), of(direct.bias), float(direct.gain), float(direct.short))
+    begins = list(accumulate((part.shape[1] for part in network.initial_state(1)), initial=0))
+    parts = accumulate(map(len, (front.state_names, network.stack.state_names, pooling.state_names)))
+    native.lay_out(*(begins[place] for place in parts), begins[-1])
+    return native
+
+
+def _views(views: SeriesViews, of: _Addresses) -> tuple[int, int, int]:
+    return views.channels, of(views.means), of(views.deviations)
+
+
+class _Addresses:
+    """Says where weights stand, which live until it is left."""
+
+    def __enter__(self) -> _Addresses:
+        self._kept: list[Tensor | None] = []
+        return self
+
+    def __call__(self, weight: Tensor | None) -> int:
+        self._kept.append(own(weight))
+        return address(self._kept[-1])
+
+    def __exit__(self, *_: object) -> None:
+        self._kept.clear()
