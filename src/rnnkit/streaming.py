@@ -236,7 +236,7 @@ class SideBySide(Sequence[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         """Give the parts, which are views."""
-        return iter(self.flat.split(self.sizes, dim=1))  # type: ignore[arg-type]
+        return iter(self.flat.split(self.sizes, dim=1))
 
     def __getitem__(self, place: Any) -> Any:
         """Return a part, or a tuple of some."""
@@ -251,18 +251,17 @@ def _together(states: Sequence[State]) -> State:
     return tuple(torch.cat(parts) for parts in zip(*states, strict=True))
 
 
-def _apart(state: State, count: int) -> Iterator[State]:
+def _apart(state: State | SideBySide, count: int) -> Iterator[State]:
     """Cut the state of a batch into rows, in copies of a few: a view would keep its batch alive as long as a stream."""
-    if not isinstance(state, SideBySide) and (
-        not state or any(part.dim() != 2 or part.dtype != state[0].dtype for part in state)
-    ):
-        rows = [[row for some in part.split(ROWS_TOGETHER) for row in some.clone().split(1)] for part in state]
-        yield from zip(*rows, strict=True) if rows else [()] * count
-        return
-    whole = state if isinstance(state, SideBySide) else SideBySide(torch.cat(state, dim=1), [part.shape[1] for part in state])
-    for some in whole.flat.split(ROWS_TOGETHER):
+    if not isinstance(state, SideBySide):
+        if not state or any(part.dim() != 2 or part.dtype != state[0].dtype for part in state):
+            rows = [[row for some in part.split(ROWS_TOGETHER) for row in some.clone().split(1)] for part in state]
+            yield from zip(*rows, strict=True) if rows else [()] * count
+            return
+        state = SideBySide(torch.cat(state, dim=1), [part.shape[1] for part in state])
+    for some in state.flat.split(ROWS_TOGETHER):
         for row in some.clone().split(1):
-            yield SideBySide(row, whole.sizes)  # type: ignore[misc]
+            yield SideBySide(row, state.sizes)  # type: ignore[misc]
 
 
 class _Row:

@@ -13,7 +13,7 @@ from rnnkit.errors import ConfigError, ShapeError
 from rnnkit.kernels import State
 from rnnkit.kernels.core import FORMULAS, MISSING, core
 from rnnkit.layers import GatedLayer, Layer, Stack
-from rnnkit.session.weights import address, own
+from rnnkit.session.weights import address, as_float
 
 WAYS = {"float32": "float32", "bfloat16": "bfloat16_weights", "int8": "int8"}
 
@@ -245,7 +245,7 @@ def _packed(
         _add_layer(native, layer)
         _add_surroundings(native, layer, norm, residual=residual and layer.input_size == layer.output_size)
     if head is not None:
-        weight, bias = own(head.weight), own(head.bias)
+        weight, bias = as_float(head.weight), as_float(head.bias)
         native.set_head(address(weight), address(bias), head.out_features)
     native.finish()
     for depth, layer in enumerate(layers):
@@ -258,18 +258,18 @@ def _add_layer(native: Any, layer: GatedLayer) -> None:
     biases = (layer.bias_ih_l0, layer.bias_hh_l0) if layer.bias else (None, None)
     projection = layer.weight_hr_l0 if layer.projection_size else None
     weights = (layer.weight_ih_l0, layer.weight_hh_l0, *biases, projection)
-    kept = [own(weight) for weight in weights]  # alive until they are packed
+    own = [as_float(weight) for weight in weights]  # alive until they are packed
     sizes = (layer.input_size, layer.hidden_size, layer.output_size)
-    native.add_layer(formula.native, formula.joined, formula.apart, *sizes, *(address(weight) for weight in kept))
+    native.add_layer(formula.native, formula.joined, formula.apart, *sizes, *(address(weight) for weight in own))
 
 
 def _add_surroundings(native: Any, layer: GatedLayer, norm: nn.Module, *, residual: bool) -> None:
     kind, weight, bias, epsilon = core.Norm.none, None, None, 0.0
     if isinstance(norm, nn.LayerNorm):
-        kind, weight, bias, epsilon = core.Norm.layer, own(norm.weight), own(norm.bias), norm.eps
+        kind, weight, bias, epsilon = core.Norm.layer, as_float(norm.weight), as_float(norm.bias), norm.eps
     elif isinstance(norm, nn.RMSNorm):
         epsilon = torch.finfo(torch.float32).eps if norm.eps is None else norm.eps
-        kind, weight = core.Norm.rms, own(norm.weight)
+        kind, weight = core.Norm.rms, as_float(norm.weight)
     native.surround(kind, address(weight), address(bias), epsilon, residual, layer.zoneout, layer.zoneout)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def own(weight: Tensor | None) -> Tensor | None:
+def as_float(weight: Tensor | None) -> Tensor | None:
     """Return a weight as contiguous float32; None stays None."""
     return None if weight is None else weight.detach().float().contiguous()
 

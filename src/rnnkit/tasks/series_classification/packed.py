@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnnkit.kernels import State
 from rnnkit.kernels.core import core
-from rnnkit.session import MOST_ROWS, Packing, Session, address, own
+from rnnkit.session import MOST_ROWS, Packing, Session, address, as_float
 from rnnkit.streaming import SideBySide
 from rnnkit.tasks.classification import ClassifierNetwork
 from rnnkit.tasks.series_classification.network import SeriesFront
@@ -59,9 +59,9 @@ def _pack(network: ClassifierNetwork, dtype: str, rows: int) -> Any:
         if front.convolution is not None:
             weight = front.convolution.weight.transpose(1, 2)  # (filters, steps, views)
             native.convolve(len(weight), weight[0].numel(), of(weight), of(front.convolution.bias_of_filters))
-        first, _, last = [None] * 3 if pooling.score is None else pooling.score
-        attention = (None, None, None) if first is None else (first.weight, first.bias, last.weight)
-        native.pool(getattr(core.Pooling, pooling.kind), *map(of, attention))
+        score: Any = pooling.score
+        attention = () if score is None else (score[0].weight, score[0].bias, score[2].weight)
+        native.pool(getattr(core.Pooling, pooling.kind), *map(of, attention or [None] * 3))
         native.score(network.output.out_features, of(network.output.weight), of(network.output.bias))
         if isinstance(direct, RandomConvolutions):
             kernels, thresholds = direct.kernels.shape[1], direct.thresholds.shape[1]
@@ -87,7 +87,7 @@ class _Addresses:
         return self
 
     def __call__(self, weight: Tensor | None) -> int:
-        self._kept.append(own(weight))
+        self._kept.append(as_float(weight))
         return address(self._kept[-1])
 
     def __exit__(self, *_: object) -> None:

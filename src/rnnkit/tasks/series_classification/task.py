@@ -317,23 +317,18 @@ class SeriesClassification(Classification):
             if not length:
                 raise DataError(f"series {number} has no point; expected at least one.")
         data = SeriesData(steps, np.zeros(len(inputs), dtype=np.int64))
-        names, live = self.labels.names, self.decides_early
-        if not live:
-            finals, counts = self.probabilities(data), steps.lengths.tolist()
-            return [
-                series_label(final[None], names, steps=count, early=None, count=candidates)
-                for final, count in zip(finals, counts, strict=True)
-            ]
+        live = self.decides_early
+        answers = self.step_answers(data) if live else [final[None] for final in self.probabilities(data)]
         return [
             series_label(
-                answers,
-                names,
-                steps=len(answers),
-                early=self.rule.decide(answers, null=self.null),
+                answer,
+                self.labels.names,
+                steps=length,
+                early=self.rule.decide(answer, null=self.null) if live else None,
                 count=candidates,
-                running=running is not False,
+                running=live and running is not False,
             )
-            for answers in self.step_answers(data)
+            for answer, length in zip(answers, steps.lengths.tolist(), strict=True)
         ]
 
     @property
