@@ -34,8 +34,7 @@ STREAMS, TRIED_A_SECOND, WARM_SECONDS = 200, 10, 5.0
 ANSWERED = 10  # one stream in so many has every packet answered, which tells how late; others hear of new labels
 ROWS = [
     {"what": "steady", "streams": STREAMS, "seconds": 600, "workers": 2},
-    {"what": "steady", "streams": 160, "seconds": 60, "workers": 2},
-    {"what": "steady", "streams": 120, "seconds": 60, "workers": 2},
+    *({"what": "steady", "streams": streams, "seconds": 60, "workers": 2} for streams in (120, 160, 250, 300)),
     {"what": "above the cap", "streams": STREAMS, "seconds": 60, "workers": 2},
     {"what": "killed", "streams": 40, "seconds": 20, "workers": 2},
 ]

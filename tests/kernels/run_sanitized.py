@@ -11,5 +11,6 @@ import rnnkit.kernels.core  # noqa: E402
 
 assert sys.argv[1] in (rnnkit.kernels.core.core.__file__ or ""), "another build of the kernels was found"
 # The sanitizer keeps freed memory for a while, so that its growth tells nothing, and takes minutes to do so.
-CHOSEN = "(native or session or program) and not memory_does_not_grow"
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "tests/kernels", "tests/test_session.py", "-k", CHOSEN]))
+CHOSEN = "(native or session or program or packed_series) and not memory_does_not_grow"
+PLACES = ["tests/kernels", "tests/test_session.py", "tests/tasks/test_packed_series.py"]
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *PLACES, "-k", CHOSEN]))
