@@ -20,6 +20,7 @@ from rnnkit.data.samples import sample_path
 from rnnkit.data.series import read_series
 from rnnkit.diagnosing import diagnose, look_at
 from rnnkit.errors import ConfigError, DataError
+from rnnkit.kernels.core import core
 from rnnkit.layers import LAYERS
 from rnnkit.streaming import Stream, StreamPool
 from rnnkit.tasks import TASKS, Task, find_task
@@ -327,6 +328,29 @@ def test_streams_in_a_pool_answer_alone_and_together_as_predict_does(
         assert close(case.event_answers(events[stream]), answers)
         alone = model.stream()
         assert close(case.event_answers([*alone.push(one), *alone.finish()]), answers)
+
+
+@every_task
+def test_streams_of_packed_models_in_a_pool_answer_as_predict_does(
+    name: str, untrained: Callable[[str, str], Task], tmp_path: Path
+):
+    case = CASES[name]
+    if case.refuses_to_stream is not None:
+        pytest.skip("it does not stream")
+    save_model(untrained(name, "lstm"), tmp_path / "model")
+    model = load(tmp_path / "model")
+    expected = [case.answers(one) for one in model.predict(case.inputs)]
+    assert bool(model.pack()) == (core is None)
+    pool, streams = StreamPool(), [model.stream() for _ in case.inputs]
+    waiting = [chunks(one, [0.2, 0.5, 0.6]) for one in case.inputs]
+    found: list[list[Any]] = [[] for _ in streams]
+    for some in zip(*waiting, strict=True):
+        events = pool.push(dict(zip(streams, some, strict=True)))
+        for place, stream in enumerate(streams):
+            found[place] += events[stream]
+    ends = pool.finish(streams)
+    for own, stream, answers in zip(found, streams, expected, strict=True):
+        assert close(case.event_answers([*own, *ends[stream]]), answers)
 
 
 @every_task
