@@ -211,7 +211,7 @@ struct RandomConvolutions {
     Views views;
     long reach = 0;                     // steps that a kernel looks back
     long num_offsets = 0;
-    const int64_t* offsets = nullptr;   // (num_offsets,): how many steps back
+    const int64_t* offsets = nullptr;   // (num_offsets,): how many steps back; rising from 0
     Dense kernels;                      // (kernels, num_offsets * 3 * channels)
     long thresholds = 0;                // of a kernel
     const float* threshold = nullptr;   // (kernels * thresholds,)
@@ -234,14 +234,14 @@ struct SeriesNetwork {
     Dense filters;             // (filters, steps * 3 * channels), or empty
     float* joined = nullptr;   // (rows, steps * 3 * channels)
     Pooling pooling = Pooling::last;
+    float score_limit = 0;     // of an attention score
     Dense attention;           // (output_size, output_size)
     const float* attended = nullptr;  // (output_size,)
     float* attending = nullptr;       // (rows, output_size)
     long pooled_size = 0;
     float* pooled = nullptr;   // (rows, pooled_size)
     Dense head;                // (labels, pooled_size)
-    bool direct = false;
-    RandomConvolutions convolutions;
+    RandomConvolutions convolutions;  // or none: no offsets
     long stack_at = 0, pooling_at = 0, direct_at = 0, state_size = 0;
 };
 

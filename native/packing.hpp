@@ -17,12 +17,13 @@ class Packing {
     Packing(const Packing&) = delete;
     Packing& operator=(const Packing&) = delete;
 
-    size_t weight_bytes() const { return weight_bytes_; }
-
   protected:
-    Packing() : level_(level_in_use()) {}
+    explicit Packing(long rows) : level_(level_in_use()), most_(rows) {}
 
     const Level& level_;
+    const long most_;  // rows
+
+    static const float* pointer(uintptr_t address) { return reinterpret_cast<const float*>(address); }
 
     template <typename T>
     T* memory(long count) {
@@ -38,6 +39,8 @@ class Packing {
         return to;
     }
 
+    float* rows_of(long columns) { return memory<float>(most_ * spread(columns)); }
+
     Dense pack(Way way, const float* matrix, long rows, long columns, const float* bias) {
         Dense made;
         made.bias = bias;
@@ -46,7 +49,6 @@ class Packing {
         auto* const packed = memory<uint8_t>(bytes);
         level_.pack(way, matrix, rows, columns, columns, 1, made.scales, packed);
         made.matrix = {packed, rows, columns};
-        weight_bytes_ += bytes;
         return made;
     }
 
@@ -56,7 +58,6 @@ class Packing {
     };
 
     std::vector<std::unique_ptr<void, Free>> memory_;
-    size_t weight_bytes_ = 0;
 
     // Each row of an int8 matrix by its own scale, so that its largest number becomes 127.
     void scale(Dense& dense, const float* matrix, long rows, long columns) {

@@ -1,11 +1,15 @@
 // Steps of a classifier of series: all that stands around its stack, so that a batch of live rows is one call.
 #pragma once
 
-#include <algorithm>
-
 #include "session.hpp"
 
 namespace rnnkit::RNNKIT_LEVEL {
+
+inline void move(const float* from, long count, float* to) { std::memmove(to, from, count * sizeof(float)); }
+
+RNNKIT_INLINE float larger(float one, float other) { return one > other ? one : other; }
+
+RNNKIT_INLINE float smaller(float one, float other) { return one < other ? one : other; }
 
 inline void multiply_rows(const Dense& dense, const float* values, long stride, long rows, float* sums, long sum_stride) {
     multiply<Plain<float>>(dense.matrix, 0, dense.matrix.rows, values, stride, rows, dense.bias, 0, sums, sum_stride);
@@ -16,8 +20,8 @@ inline float* see(const Views& views, const float* step, float* state, float* se
     const long channels = views.channels;
     float *const first = state + 1, *const last = first + channels;
     if (!(state[0] > 0)) {
-        std::copy_n(step, channels, first);
-        std::copy_n(step, channels, last);
+        move(step, channels, first);
+        move(step, channels, last);
         state[0] = 1;
     }
     for (long at = 0; at < channels; ++at) {
@@ -45,8 +49,8 @@ inline void enter(const SeriesNetwork& network, const float* inputs, long stride
         }
         float* const now = network.joined + row * joined;
         float* const window = see(network.views, inputs + row * stride, state, now + before);
-        std::copy_n(window, before, now);
-        std::copy_n(now + seen, before, window);
+        move(window, before, now);
+        move(now + seen, before, window);
     }
     if (!columns) return;
     multiply_rows(network.filters, network.joined, joined, rows, layer.inputs, to);
@@ -57,7 +61,7 @@ inline void enter(const SeriesNetwork& network, const float* inputs, long stride
 
 // e to a bounded score of each row's output, and so its share in the mean.
 inline float attention(const SeriesNetwork& network, long row, long size) {
-    constexpr float limit = 20;
+    const float limit = network.score_limit;
     const float* const from = network.attending + row * spread(size);
     float score = 0;
     for (long at = 0; at < size; ++at) score += network.attended[at] * std::tanh(from[at]);
@@ -76,7 +80,10 @@ inline void pool(const SeriesNetwork& network, float* states) {
         const float* const output = layer.outputs + row * stride;
         float* state = states + row * network.state_size + network.pooling_at;
         float* to = network.pooled + row * spread(network.pooled_size);
-        if (concat || kind == Pooling::last) to = std::copy_n(output, size, to);
+        if (concat || kind == Pooling::last) {
+            move(output, size, to);
+            to += size;
+        }
         if (means) {
             const float weight = attends ? attention(network, row, size) : 1.0f;
             const float total = *state++ += weight;
@@ -84,7 +91,7 @@ inline void pool(const SeriesNetwork& network, float* states) {
             state += size;
             to += size;
         }
-        for (long at = 0; largest && at < size; ++at) to[at] = state[at] = std::max(state[at], output[at]);
+        for (long at = 0; largest && at < size; ++at) to[at] = state[at] = larger(state[at], output[at]);
     }
 }
 
@@ -116,10 +123,10 @@ inline void add_direct(const SeriesNetwork& network, const float* inputs, long s
         float* const state = states + row * network.state_size + network.direct_at;
         float* const window = see(all.views, inputs + row * stride, state, to);  // the first offset is 0
         for (long n = 1; n < all.num_offsets; ++n) {
-            std::copy_n(window + (all.reach - all.offsets[n]) * views, views, to + n * views);
+            move(window + (all.reach - all.offsets[n]) * views, views, to + n * views);
         }
-        std::copy(window + views, window + all.reach * views, window);
-        std::copy_n(to, views, window + (all.reach - 1) * views);
+        move(window + views, (all.reach - 1) * views, window);
+        move(to, views, window + (all.reach - 1) * views);
     }
     multiply_rows(all.kernels, all.seen, seen, rows, all.outputs, spread(kernels));
     for (long row = 0; row < rows; ++row) {
@@ -129,7 +136,7 @@ inline void add_direct(const SeriesNetwork& network, const float* inputs, long s
     multiply_rows(all.regressions, states + sums_at, network.state_size, rows, all.said, said);
     for (long row = 0; row < rows; ++row) {
         const float count = states[row * network.state_size + sums_at + kernels * all.thresholds] += 1;
-        const float whole = std::min(count / all.short_steps, 1.0f), late = std::clamp(4 * whole - 1, 0.0f, 1.0f);
+        const float whole = smaller(count / all.short_steps, 1.0f), late = smaller(larger(4 * whole - 1, 0), 1);
         const float *const from = all.said + row * said, *const bias = all.bias;
         for (long at = 0; at < labels; ++at) {
             const float one = from[at] / count + bias[at], other = from[labels + at] / count + bias[labels + at];
@@ -149,7 +156,7 @@ void move_states(const SeriesNetwork& network, float* states) {
             for (int part = 0; part < (layer.formula == Formula::lstm ? 2 : 1); ++part) {
                 const long size = part == 0 ? layer.output_size : layer.size;
                 float* const own = layer.states[part] + row * spread(size);
-                in ? std::copy_n(at, size, own) : std::copy_n(own, size, at);
+                in ? move(at, size, own) : move(own, size, at);
                 at += size;
             }
         }
@@ -167,7 +174,7 @@ inline void read_series(const SeriesNetwork& network, long steps, const float* i
         rnnkit::RNNKIT_LEVEL::step(*network.session);
         pool(network, states);
         multiply_rows(network.head, network.pooled, spread(network.pooled_size), network.session->rows, to, steps * labels);
-        if (network.direct) add_direct(network, now, stride, states, to, steps * labels);
+        if (network.convolutions.num_offsets) add_direct(network, now, stride, states, to, steps * labels);
     }
     move_states<false>(network, states);
 }

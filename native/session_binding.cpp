@@ -20,7 +20,7 @@ using View = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 
 class PackedSession : public Packing {
   public:
-    PackedSession(Way way, long rows) : most_(rows) {
+    PackedSession(Way way, long rows) : Packing(rows) {
         session_.way = way;
         session_.rows = rows;
     }
@@ -34,13 +34,13 @@ class PackedSession : public Packing {
         layer.input_size = input_size;
         layer.size = size;
         layer.output_size = output_size;
-        const auto* const ours = reinterpret_cast<const float*>(input_bias);
-        const auto* const theirs = reinterpret_cast<const float*>(hidden_bias);
-        const auto* const recurrent = reinterpret_cast<const float*>(hidden_weight);
+        const auto* const ours = pointer(input_bias);
+        const auto* const theirs = pointer(hidden_bias);
+        const auto* const recurrent = pointer(hidden_weight);
         const long gates = (joined + apart) * size, both = joined * size;
         float* const bias = memory<float>(gates);
         for (long n = 0; n < gates; ++n) bias[n] = (ours ? ours[n] : 0) + (theirs && n < both ? theirs[n] : 0);
-        const auto* const input = reinterpret_cast<const float*>(input_weight);
+        const auto* const input = pointer(input_weight);
         layer.input = dense(input, both, input_size, bias);
         layer.hidden = dense(recurrent, both, output_size, nullptr);
         if (apart) {
@@ -48,7 +48,7 @@ class PackedSession : public Packing {
             layer.apart = dense(recurrent + both * output_size, gates - both, output_size,
                                 theirs ? copy(theirs + both, gates - both) : nullptr);
         }
-        if (projection) layer.projection = dense(reinterpret_cast<const float*>(projection), output_size, size, nullptr);
+        if (projection) layer.projection = dense(pointer(projection), output_size, size, nullptr);
         layer.inputs = rows_of(input_size);
         layer.states[0] = rows_of(output_size);
         layer.states[1] = rows_of(size);
@@ -63,8 +63,8 @@ class PackedSession : public Packing {
         SessionLayer& layer = layers_.back();
         layer.norm = norm;
         layer.norm_epsilon = epsilon;
-        layer.norm_weight = weight ? copy(reinterpret_cast<const float*>(weight), layer.input_size) : nullptr;
-        layer.norm_bias = bias ? copy(reinterpret_cast<const float*>(bias), layer.input_size) : nullptr;
+        layer.norm_weight = weight ? copy(pointer(weight), layer.input_size) : nullptr;
+        layer.norm_bias = bias ? copy(pointer(bias), layer.input_size) : nullptr;
         layer.normed = rows_of(layer.input_size);
         layer.residual = residual;
         layer.keep[0] = keep;
@@ -73,8 +73,8 @@ class PackedSession : public Packing {
 
     void set_head(uintptr_t weight, uintptr_t bias, long size) {
         const long columns = layers_.back().output_size;
-        session_.head = dense(reinterpret_cast<const float*>(weight), size, columns,
-                              bias ? copy(reinterpret_cast<const float*>(bias), size) : nullptr);
+        session_.head = dense(pointer(weight), size, columns,
+                              bias ? copy(pointer(bias), size) : nullptr);
         session_.head_outputs = memory<float>(session_.rows * size);
     }
 
@@ -114,7 +114,7 @@ class PackedSession : public Packing {
         std::vector<float> now(session_.rows * size);
         for (long step = 0; step < steps; ++step) {
             for (long row = 0; row < session_.rows; ++row) {
-                std::memcpy(&now[row * size], reinterpret_cast<const float*>(inputs) + (row * steps + step) * size,
+                std::memcpy(&now[row * size], pointer(inputs) + (row * steps + step) * size,
                             size * sizeof(float));
             }
             advance(now.data());
@@ -147,7 +147,6 @@ class PackedSession : public Packing {
     const Session& session() const { return session_; }
 
   private:
-    const long most_;  // rows
     Session session_;
     std::vector<SessionLayer> layers_;
     long most_rows_ = 0, most_columns_ = 0;
@@ -159,8 +158,6 @@ class PackedSession : public Packing {
         }
         level_.step(session_);
     }
-
-    float* rows_of(long columns) { return memory<float>(session_.rows * spread(columns)); }
 
     Dense dense(const float* matrix, long rows, long columns, const float* bias) {
         most_rows_ = std::max(most_rows_, rows);
@@ -178,7 +175,7 @@ class PackedSession : public Packing {
 // A classifier of series around a session, which it reads with.
 class PackedSeries : public Packing {
   public:
-    explicit PackedSeries(PackedSession& session) : session_(session), rows_(session.session().rows) {
+    explicit PackedSeries(PackedSession& session) : Packing(session.session().rows), session_(session) {
         network_.session = &session.session();
     }
 
@@ -189,9 +186,10 @@ class PackedSeries : public Packing {
         network_.joined = rows_of(columns);
     }
 
-    void pool(Pooling pooling, uintptr_t weight, uintptr_t bias, uintptr_t vector) {
+    void pool(Pooling pooling, float limit, uintptr_t weight, uintptr_t bias, uintptr_t vector) {
         const long size = session_.output_size();
         network_.pooling = pooling;
+        network_.score_limit = limit;
         network_.pooled_size = pooling == Pooling::concat ? 3 * size : size;
         network_.pooled = rows_of(network_.pooled_size);
         if (pooling != Pooling::attention) return;
@@ -206,6 +204,8 @@ class PackedSeries : public Packing {
 
     void convolve_randomly(long channels, uintptr_t means, uintptr_t deviations, const std::vector<int64_t>& offsets,
                            long kernels, uintptr_t kernel, long thresholds, uintptr_t threshold, uintptr_t width) {
+        const bool rising = std::is_sorted(offsets.begin(), offsets.end());
+        if (offsets.empty() || offsets.front() != 0 || !rising) throw std::invalid_argument("offsets");
         RandomConvolutions& all = network_.convolutions;
         all.views = views(channels, means, deviations);
         all.num_offsets = offsets.size();
@@ -220,7 +220,6 @@ class PackedSeries : public Packing {
         all.width = copy(pointer(width), kernels);
         all.seen = rows_of(columns);
         all.outputs = rows_of(kernels);
-        network_.direct = true;
     }
 
     void regress(uintptr_t weight, uintptr_t bias, float gain, float short_steps) {
@@ -250,10 +249,7 @@ class PackedSeries : public Packing {
 
   private:
     PackedSession& session_;
-    const long rows_;
     SeriesNetwork network_;
-
-    static const float* pointer(uintptr_t address) { return reinterpret_cast<const float*>(address); }
 
     Views views(long channels, uintptr_t means, uintptr_t deviations) {
         return {channels, copy(pointer(means), 3 * channels), copy(pointer(deviations), 3 * channels)};
@@ -262,8 +258,6 @@ class PackedSeries : public Packing {
     Dense dense(long rows, long columns, uintptr_t weight, uintptr_t bias) {
         return pack(Way::float32, pointer(weight), rows, columns, bias ? copy(pointer(bias), rows) : nullptr);
     }
-
-    float* rows_of(long columns) { return memory<float>(rows_ * spread(columns)); }
 };
 
 }  // namespace
@@ -282,7 +276,6 @@ void bind_session(nb::module_& m) {
         .def("outputs", &PackedSession::outputs_view)
         .def("state", &PackedSession::state_view)
         .def_prop_ro("output_size", &PackedSession::output_size)
-        .def_prop_ro("weight_bytes", &PackedSession::weight_bytes)
         .def_prop_ro("level", &PackedSession::level);
 
     nb::enum_<Pooling>(m, "Pooling")

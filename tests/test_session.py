@@ -276,6 +276,18 @@ def test_a_packed_network_reads_ragged_rows_and_still_learns(layer):
     assert all(parameter.grad is not None for parameter in stack.parameters())
 
 
+@native
+def test_a_packed_network_that_is_converted_runs_in_torch():
+    network = nn.Sequential(make(LSTM))
+    pack(network)
+    network.double()
+    inputs = torch.randn(2, 3, 5, dtype=torch.float64)
+    with torch.no_grad():
+        packed, _ = network[0](inputs)
+    plain, _ = network[0](inputs)
+    assert torch.equal(packed, plain.detach())
+
+
 def tuple_detached(found: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
     return found[0].detach(), tuple(part.detach() for part in found[1])
 

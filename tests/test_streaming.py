@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from rnnkit.checkpoint import load, save_model
 from rnnkit.errors import ConfigError, StreamError
-from rnnkit.streaming import StreamPool, pack_state, unpack_state
+from rnnkit.streaming import SideBySide, StreamPool, pack_state, unpack_state
 from rnnkit.tasks import TASKS, Task
 from rnnkit.tasks.forecasting import TickEvent
 from rnnkit.tasks.language_model import TokenEvent
@@ -248,3 +248,12 @@ def test_a_state_without_its_facts_is_refused():
     tensors = unpack_state(state, model=stream.model.fingerprint, like=stream.tensors())[0]
     with pytest.raises(StreamError, match="only the facts"):
         stream.restore(pack_state(tensors, {"model": stream.model.fingerprint}))
+
+
+def test_states_side_by_side_are_their_parts():
+    flat = torch.arange(12.0).view(2, 6)
+    state = SideBySide(flat, [1, 2, 3])
+    assert len(state) == 3
+    assert [part.shape for part in state] == [(2, 1), (2, 2), (2, 3)]
+    assert torch.equal(torch.cat(state[1:], dim=1), flat[:, 1:])
+    assert torch.equal(state[-1], flat[:, 3:])

@@ -253,15 +253,19 @@ def _together(states: Sequence[State]) -> State:
 
 def _apart(state: State | SideBySide, count: int) -> Iterator[State]:
     """Cut the state of a batch into rows, in copies of a few: a view would keep its batch alive as long as a stream."""
-    if not isinstance(state, SideBySide):
-        if not state or any(part.dim() != 2 or part.dtype != state[0].dtype for part in state):
-            rows = [[row for some in part.split(ROWS_TOGETHER) for row in some.clone().split(1)] for part in state]
-            yield from zip(*rows, strict=True) if rows else [()] * count
-            return
-        state = SideBySide(torch.cat(state, dim=1), [part.shape[1] for part in state])
-    for some in state.flat.split(ROWS_TOGETHER):
-        for row in some.clone().split(1):
-            yield SideBySide(row, state.sizes)  # type: ignore[misc]
+    if not isinstance(state, SideBySide) and (
+        not state or any(part.dim() != 2 or part.dtype != state[0].dtype for part in state)
+    ):
+        rows = [[row for some in part.split(ROWS_TOGETHER) for row in some.clone().split(1)] for part in state]
+        yield from zip(*rows, strict=True) if rows else [()] * count
+        return
+    flat = isinstance(state, SideBySide)
+    sizes = state.sizes if flat else [part.shape[1] for part in state]
+    for first in range(0, count, ROWS_TOGETHER):
+        rows = slice(first, first + ROWS_TOGETHER)
+        some = state.flat[rows].clone() if flat else torch.cat([part[rows] for part in state], dim=1)
+        for row in some.split(1):
+            yield SideBySide(row, sizes)  # type: ignore[misc]
 
 
 class _Row:

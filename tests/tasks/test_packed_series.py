@@ -1,6 +1,7 @@
 """The network of a classifier of series in one call of C++ equals the one in torch."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rnnkit.data.samples import sample_path
+from rnnkit.errors import ShapeError
 from rnnkit.kernels import State
 from rnnkit.kernels.core import core
 from rnnkit.layers.pooling import POOLINGS
@@ -81,6 +83,52 @@ def test_every_packed_layer_equals_torch(layer: str, filters: int, make: Make):
 @pytest.mark.parametrize("rows", [1, 6, 64, 150])
 def test_any_number_of_rows_equals_torch(rows: int, make: Make):
     check(make(projection_size=10), rows=rows)
+
+
+@pytest.mark.parametrize("level", core.levels() if core is not None else [])
+def test_every_level_of_the_instruction_set_equals_torch(level: str, make: Make):
+    before = core.level()
+    core.use_level(level)
+    try:
+        check(make(pooling="attention"), rows=7)
+    finally:
+        core.use_level(before)
+
+
+def test_states_and_inputs_of_another_shape_are_refused(make: Make):
+    model = make()
+    model.pack()
+    network, state = model.network, model.network.initial_state(2)
+    with torch.inference_mode():
+        for inputs, given in ((walks(3, 4), state), (walks(2, 4, 2), state), (walks(2, 4), state[:-1])):
+            with pytest.raises(ShapeError, match="expected"):
+                network.running(inputs, given)
+
+
+def test_a_network_that_was_converted_runs_in_torch(make: Make):
+    model = make()
+    right, _ = model.network.running(walks(2, 4), model.network.initial_state(2))
+    model.pack()
+    model.network.double()
+    with torch.inference_mode():
+        found, _ = model.network.running(walks(2, 4).double(), model.network.initial_state(2))
+    assert found.dtype == torch.float64
+    assert found.shape == right.shape
+
+
+def test_threads_read_at_one_time(make: Make):
+    model = make()
+    model.pack()
+    series = [walks(1, 50) for _ in range(8)]
+
+    def read(one: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return model.network.running(one, model.network.initial_state(1))[0]
+
+    expected = [read(one) for one in series]
+    with ThreadPoolExecutor(4) as pool:
+        for found, right in zip(pool.map(read, series * 5), expected * 5, strict=True):
+            assert torch.equal(found, right)
 
 
 def test_nothing_to_read_leaves_the_state(make: Make):

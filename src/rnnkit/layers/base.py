@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from inspect import signature
 from typing import ClassVar, Literal
 
@@ -166,10 +167,10 @@ class Layer(nn.Module, ABC):
         return inputs.shape[0], inputs.shape[1]
 
     def _check_state(self, state: State, batch: int) -> State:
-        got = [tuple(part.shape) for part in state] if isinstance(state, tuple) else type(state).__name__
+        got = [tuple(part.shape) for part in state] if isinstance(state, Sequence) else type(state).__name__
         expected = [(batch, size) for size in self.state_sizes()]
         if got != expected:
             raise ShapeError(
                 f"{type(self).__name__} got state {got}; expected a tuple of {expected} for {self.state_names}"
             )
-        return state
+        return tuple(state)

@@ -2,6 +2,6 @@
 
 from rnnkit.session.packing import MOST_ROWS, PackedStack, Packing, pack
 from rnnkit.session.session import Session
-from rnnkit.session.weights import address, as_float
+from rnnkit.session.weights import address, as_float, is_native
 
-__all__ = ["MOST_ROWS", "PackedStack", "Packing", "Session", "address", "as_float", "pack"]
+__all__ = ["MOST_ROWS", "PackedStack", "Packing", "Session", "address", "as_float", "is_native", "pack"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from threading import Lock
 from typing import Generic, TypeVar
 
 import torch
@@ -13,24 +13,24 @@ from rnnkit.errors import ConfigError
 from rnnkit.kernels import State
 from rnnkit.layers import Stack
 from rnnkit.session.session import Session, why_not
+from rnnkit.session.weights import is_native
 
 MOST_ROWS = 64  # of a batch read at once
 Made = TypeVar("Made")
 
 
-class Packing(Generic[Made]):
-    """What is made of a module's weights, for so many rows: made when first needed, and again when they change.
+class Packing(threading.local, Generic[Made]):
+    """What a thread makes of a module's weights, for so many rows: made when first needed, and again when they change.
+
+    Every thread has its own, so that none waits for another. Weights change in place, as by an optimiser.
 
     Args:
         module: Whose weights.
         make: Makes it for some rows.
-
-    Attributes:
-        lock: What is made belongs to one thread at a time.
     """
 
     def __init__(self, module: nn.Module, make: Callable[[int], Made]) -> None:
-        self.make, self.lock = make, Lock()
+        self.make = make
         self._weights = [*module.parameters(), *module.buffers()]
         self._made: tuple[list[int], int, Made] | None = None
 
@@ -60,7 +60,7 @@ class PackedStack:
     def __init__(self, stack: Stack, *, dtype: str = "float32") -> None:
         self.stack, self.dtype = stack, dtype
         self._sessions = Packing(stack, lambda rows: Session(stack, dtype=dtype, rows=rows))
-        self.reason = self._sessions.of(rows=1).reason
+        self.reason = Session(stack, dtype=dtype, rows=1).reason
 
     def read(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Read steps, all of them valid.
@@ -74,11 +74,10 @@ class PackedStack:
         """
         if self.reason is not None:
             return self.stack(inputs, state)
-        with self._sessions.lock:
-            session = self._sessions.of(rows=min(len(inputs), MOST_ROWS))
-            if len(inputs) <= session.rows:
-                return session.read(inputs, state)
-            parts = [session.read(*some) for some in _by_rows(inputs, state, session.rows)]
+        session = self._sessions.of(rows=min(len(inputs), MOST_ROWS))
+        if len(inputs) <= session.rows:
+            return session.read(inputs, state)
+        parts = [session.read(*some) for some in _by_rows(inputs, state, session.rows)]
         outputs, states = zip(*parts, strict=True)
         return torch.cat(outputs), tuple(torch.cat(one) for one in zip(*states, strict=True))
 
@@ -114,11 +113,12 @@ class _PackedForward:
 
     def __init__(self, packed: PackedStack, plainly: Callable[..., tuple[Tensor, State]]) -> None:
         self.packed, self.plainly = packed, plainly
+        self._weight = next(packed.stack.parameters())
 
     def __call__(
         self, inputs: Tensor, state: State | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not is_native(self._weight):  # it has been converted since
             return self.plainly(inputs, state, lengths)
         state = self.packed.stack.initial_state(len(inputs)) if state is None else state
         return self.packed.read(inputs, state) if lengths is None else self._ragged(inputs, state, lengths)

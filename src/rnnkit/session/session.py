@@ -13,7 +13,7 @@ from rnnkit.errors import ConfigError, ShapeError
 from rnnkit.kernels import State
 from rnnkit.kernels.core import FORMULAS, MISSING, core
 from rnnkit.layers import GatedLayer, Layer, Stack
-from rnnkit.session.weights import address, as_float
+from rnnkit.session.weights import address, as_float, is_native
 
 WAYS = {"float32": "float32", "bfloat16": "bfloat16_weights", "int8": "int8"}
 
@@ -285,6 +285,6 @@ def why_not(stack: Stack | Layer) -> str | None:
         name, like = type(layer).__name__, next(layer.parameters())
         if not isinstance(layer, GatedLayer) or layer.formula not in FORMULAS or layer.heads != 1:
             return f"the C++ kernels do not know {name}"
-        if like.device.type != "cpu" or like.dtype != torch.float32:
+        if not is_native(like):
             return f"the weights of {name} are {like.dtype} on {like.device}, not torch.float32 on cpu"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -13,3 +14,8 @@ def as_float(weight: Tensor | None) -> Tensor | None:
 def address(tensor: Tensor | None) -> int:
     """Return where a tensor's numbers stand, which must live as long as they are read; 0 is none."""
     return 0 if tensor is None else tensor.data_ptr()
+
+
+def is_native(weight: Tensor) -> bool:
+    """Say whether a weight is what the C++ kernels take, float32 on the CPU."""
+    return weight.dtype == torch.float32 and weight.device.type == "cpu"

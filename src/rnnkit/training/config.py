@@ -66,8 +66,8 @@ class TrainingConfig:
     accumulate: int = 1
     """Batches added up for one update."""
     validations: int = 10
-    """How often to validate over the run, less often where that would take more than a third of its minutes; each keeps
-    a checkpoint, and the model if it is the best."""
+    """How often to validate over the run; each keeps a checkpoint, and the model if it is the best. Once a third of the
+    minutes so far went to it, one is put off, but for the last."""
     patience: int | None = None
     """Stop when this many validations in a row have brought no better model; unset does not."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("rnnkit.training")
 
-FACTS = ("step", "validated", "plateaus", "since_best", "last_loss", "speed", "validations", "validation_seconds")
+FACTS = ("step", "validated", "plateaus", "since_best", "last_loss", "speed", "validations")
 SETTINGS = ("threads", "precision")
 
 
@@ -41,6 +41,7 @@ def take_snapshot(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors["random.cuda"] = gather(fabric, torch.cuda.get_rng_state()[None].to(fabric.device))
     facts = {name: getattr(trainer, name) for name in FACTS} | {name: getattr(trainer, name) for name in SETTINGS}
     facts |= {"best": None if math.isinf(trainer.best) else trainer.best, "seconds": trainer.seconds}
+    facts |= {"validation_seconds": trainer.validation_seconds}
     facts |= {"batches": trainer.batches.state_dict(), "averaged": trainer.average.count}
     return tensors, facts
 
@@ -69,6 +70,7 @@ def restore_snapshot(trainer: Trainer, tensors: dict[str, Tensor], facts: dict[s
             setattr(trainer, name, facts[name])
         trainer.best = math.inf if facts["best"] is None else facts["best"]
         trainer.spent_seconds = facts["seconds"]
+        trainer.validation_seconds = facts.get("validation_seconds", 0.0)  # older runs did not count them
         _restore_random(trainer, tensors)
     except (KeyError, RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[-1].strip()

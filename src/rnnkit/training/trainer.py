@@ -49,6 +49,7 @@ class Trainer:
         step: Updates made.
         best: Best validated objective.
         validations: All validated objectives.
+        validation_seconds: Time spent on them.
         stopped_by: The signal that ended the run early, if one did.
     """
 
@@ -223,9 +224,9 @@ class Trainer:
 
     @property
     def _may_validate(self) -> bool:
-        """Whether a run of some minutes has not spent too many of them on validation already."""
-        timed = self.config.budget_seconds is not None and self.config.steps is None
-        return not timed or self.validation_seconds <= MOST_VALIDATION * self._elapsed
+        """Whether a run of some minutes has not spent too large a share of them on validation so far."""
+        budget = self.config.budget_seconds
+        return budget is None or self.validation_seconds <= MOST_VALIDATION * self.progress * budget
 
     def _log(self) -> None:
         if not self._window.steps:

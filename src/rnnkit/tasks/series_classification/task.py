@@ -272,9 +272,9 @@ class SeriesClassification(Classification):
     # Use
 
     def pack(self, dtype: str = "float32") -> dict[str, str]:
-        """Run the whole network with packed weights from now on where it reads step by step, else its layers."""
+        """Run its layers with packed weights from now on, and where that can be done the whole network of a stream."""
         reasons = super().pack(dtype)
-        if not reasons and self.network.streamable:
+        if not reasons:
             self.network.running = PackedRunning(self.network, dtype=dtype)
         return reasons
 
