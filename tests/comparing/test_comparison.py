@@ -120,9 +120,8 @@ def test_what_failed_is_named_in_the_verdict(tiny_text: Path, tmp_path: Path, co
     assert found.verdict.endswith("Failed, and left out of this: rnn with seed 1 and 2.")
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_it_alone_ends_its_trial_too(tiny_text: Path, tmp_path: Path, number: int, code: int):
     program = [sys.executable, "-m", "rnnkit", "compare", "lm", str(tiny_text), "--layers", "gru", "--minutes", "9"]
     compared = subprocess.Popen([*program, "--run", str(tmp_path / "runs"), "--threads", "1"], start_new_session=True)

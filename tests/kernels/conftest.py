@@ -29,8 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave what takes seconds for each formula to the slow tests, where triton is interpreted or layers compiled."""
     for item in items:
         name = item.name
-        interpreted = "triton" in name and any(one in name for one in LONG)
-        long = interpreted and ("second_derivatives" in name or "autocast" in name)
+        twice = "second_derivatives" in name or "retained_graph" in name
+        long = "triton" in name and (twice or ("autocast" in name and any(one in name for one in LONG)))
         if long or ("compiled_layer" in name and not any(f"[{one}]" in name for one in QUICK_COMPILED)):
             item.add_marker(pytest.mark.slow)
 

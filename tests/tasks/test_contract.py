@@ -290,6 +290,7 @@ def untrained() -> Callable[[str, str], Task]:
     return get
 
 
+SLOW_TO_PREPARE = ("translation", "tagging", "series-classification")
 STREAMED_LAYERS = [
     pytest.param(name, marks=() if name == "lstm" else pytest.mark.slow)
     for name, one in LAYERS.items()
@@ -393,7 +394,7 @@ def test_a_missing_file_is_refused_before_a_folder_is_made(name: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name == "translation" else ()) for name in TASKS]
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW_TO_PREPARE else ()) for name in TASKS]
 )
 def test_the_validation_data_changes_neither_baseline_nor_what_prepares_the_data(name: str, tmp_path: Path):
     sample = TASKS[name].demo_data()

@@ -266,7 +266,7 @@ def counts(length: int = 300) -> np.ndarray:
     return np.random.default_rng(1).poisson(2 + 1.5 * np.sin(2 * np.pi * np.arange(length) / 7)).astype(float)
 
 
-@pytest.fixture(scope="module", params=["student-t", "negative-binomial"])
+@pytest.fixture(scope="module", params=[pytest.param("student-t", marks=pytest.mark.slow), "negative-binomial"])
 def drawing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Forecasting:
     """Train a model that draws its forecasts, on two series."""
     folder = tmp_path_factory.mktemp("drawing")

@@ -83,7 +83,8 @@ def last_validated(run: Run) -> int:
 def state_of(run: Run) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read the checkpoint without what tells of the time it took."""
     tensors, facts = run.load_checkpoint()
-    return tensors, {name: value for name, value in facts.items() if name not in ("seconds", "speed", "last_loss")}
+    timed = ("seconds", "validation_seconds", "speed", "last_loss")
+    return tensors, {name: value for name, value in facts.items() if name not in timed}
 
 
 @pytest.mark.slow
